@@ -1,0 +1,19 @@
+//! Where bytes stay.
+//!
+//! Three seams, each a trait with one contract suite that the real and the false implementations pass alike:
+//! [`disk`] (files), [`index`] (ordered key-values), [`cold`] (old bytes). On the first stands the [`journal`], which
+//! holds every byte of the node until it is old.
+//!
+//! This crate knows nothing of sockets, tasks or clocks: a caller drives its futures.
+
+pub mod cold;
+pub mod disk;
+pub mod error;
+pub mod index;
+pub mod journal;
+pub mod local;
+pub mod memory;
+#[cfg(feature = "real")]
+pub mod rocks;
+
+pub mod contract;
