@@ -1,0 +1,256 @@
+//! The house keeps its shape: who may import whom, who may name what.
+//!
+//! Each rule is a sentence of the README's "The house". A rule that is broken prints the file and what to do instead.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Room → rooms it may import (normal and build dependencies; tests may use more only where listed).
+const ARROWS: [(&str, &[&str]); 7] = [
+    ("storage", &[]),
+    ("net", &[]),
+    ("node", &["net", "storage"]),
+    ("sim", &["net", "node", "storage"]),
+    ("jepsen", &[]),
+    ("scenarios", &["jepsen", "net", "node", "sim", "storage"]),
+    ("ci", &[]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("ci/ lies in the workspace")
+        .to_path_buf()
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else {
+        return files;
+    };
+    for entry in entries {
+        let path = entry.expect("a readable folder").path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The text of a file without its comments: a rule is about code. Good enough for whole-line comments, which is how we write.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("a readable file");
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
+fn refuse(broken: Vec<String>, instead: &str) {
+    assert!(broken.is_empty(), "\n{}\n  instead: {instead}\n", broken.join("\n"));
+}
+
+#[test]
+fn imports_go_only_along_the_arrows() {
+    let rooms: BTreeSet<&str> = ARROWS.iter().map(|(room, _)| *room).collect();
+    let allowed: BTreeMap<&str, &[&str]> = ARROWS.into_iter().collect();
+    let mut broken = Vec::new();
+    for room in &rooms {
+        let manifest = fs::read_to_string(root().join(room).join("Cargo.toml")).expect("every room has a manifest");
+        let manifest: toml::Table = manifest.parse().expect("valid TOML");
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let Some(dependencies) = manifest.get(section).and_then(|s| s.as_table()) else {
+                continue;
+            };
+            for name in dependencies.keys().filter(|name| rooms.contains(name.as_str())) {
+                if !allowed[room].contains(&name.as_str()) {
+                    broken.push(format!("{room}/Cargo.toml [{section}] names {name}"));
+                }
+            }
+        }
+    }
+    refuse(
+        broken,
+        "see the arrows in the README; move the code to the room that may know both",
+    );
+}
+
+#[test]
+fn the_simulator_enters_scenarios_only_with_its_feature() {
+    let manifest = fs::read_to_string(root().join("scenarios/Cargo.toml")).expect("a manifest");
+    let manifest: toml::Table = manifest.parse().expect("valid TOML");
+    for room in ["sim", "net", "node", "storage"] {
+        assert_eq!(
+            manifest["dependencies"][room]
+                .get("optional")
+                .and_then(toml::Value::as_bool),
+            Some(true),
+            "scenarios may use {room} only behind the feature `sim`"
+        );
+    }
+}
+
+/// `words` may stand in code only in files below `homes`.
+fn only_in(rooms: &[&str], words: &[&str], homes: &[&str], instead: &str) {
+    let mut broken = Vec::new();
+    for room in rooms {
+        for path in rust_files(&root().join(room).join("src")) {
+            let name = shown(&path);
+            if homes.iter().any(|home| name.starts_with(home)) {
+                continue;
+            }
+            let text = code(&path);
+            for word in words.iter().filter(|word| text.contains(**word)) {
+                broken.push(format!("{name} names `{word}`"));
+            }
+        }
+    }
+    refuse(broken, instead);
+}
+
+#[test]
+fn only_the_raft_folder_names_openraft() {
+    only_in(
+        &["node", "net", "storage", "sim"],
+        &["openraft"],
+        &["node/src/raft/"],
+        "ask `node::raft::Groups`",
+    );
+}
+
+#[test]
+fn only_the_http_folder_knows_status_codes() {
+    only_in(
+        &["node"],
+        &["StatusCode"],
+        &["node/src/http/", "node/src/admin/"],
+        "return a value; http/answer.rs renders it",
+    );
+}
+
+#[test]
+fn only_the_rocks_file_names_rocksdb() {
+    only_in(
+        &["node", "net", "storage", "sim"],
+        &["rocksdb::"],
+        &["storage/src/rocks"],
+        "use the seam Index",
+    );
+}
+
+#[test]
+fn the_product_does_not_know_that_it_is_simulated() {
+    only_in(
+        &["node", "storage", "net"],
+        &["cfg(sim", "madsim", "turmoil", "feature = \"sim\"", "cfg!(sim"],
+        &[],
+        "hand the difference in through World or net::rt's engine",
+    );
+}
+
+#[test]
+fn the_law_never_waits_reads_a_clock_throws_dice_or_touches_a_disk() {
+    let mut broken = Vec::new();
+    for path in rust_files(&root().join("node/src/stream")) {
+        let text = code(&path);
+        for word in [
+            "async ",
+            ".await",
+            "rt::",
+            "Clock",
+            "Dice",
+            "Disk",
+            "Index,",
+            "std::fs",
+            "std::io",
+            "tracing::",
+            "Mutex",
+            "Atomic",
+        ] {
+            if text.contains(word) {
+                broken.push(format!("{} names `{}`", shown(&path), word.trim()));
+            }
+        }
+    }
+    refuse(
+        broken,
+        "the law takes a command with its time inside and returns an outcome",
+    );
+}
+
+#[test]
+fn a_lint_against_nondeterminism_is_lifted_only_in_the_production_side_of_a_seam() {
+    // Each of these is where a seam meets the real world; nothing else may.
+    let homes = [
+        "net/src/rt/",
+        "net/src/clock.rs",
+        "net/src/dice.rs",
+        "storage/src/local/",
+        "storage/src/rocks",
+        "node/src/main.rs",
+        "node/src/cli/",
+    ];
+    only_in(
+        &["node", "net", "storage"],
+        &["allow(clippy::disallowed", "expect(clippy::disallowed"],
+        &homes,
+        "go through the seam; the lint is what proves that nothing reaches around it",
+    );
+}
+
+#[test]
+fn every_source_file_opens_with_what_it_is() {
+    let mut broken = Vec::new();
+    for (room, _) in ARROWS {
+        for path in rust_files(&root().join(room)) {
+            let text = fs::read_to_string(&path).expect("a readable file");
+            if !text.starts_with("//!") && !text.starts_with("#!") {
+                broken.push(format!("{} has no `//!` at its head", shown(&path)));
+            }
+        }
+    }
+    refuse(broken, "say in one to six lines what the file is and why");
+}
+
+#[test]
+fn no_room_has_a_drawer_for_odds_and_ends() {
+    let mut broken = Vec::new();
+    for (room, _) in ARROWS {
+        for path in rust_files(&root().join(room)) {
+            let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+            if ["utils", "util", "common", "helpers", "helper", "misc"].contains(&stem) {
+                broken.push(shown(&path));
+            }
+        }
+    }
+    refuse(broken, "name the file after its one idea");
+}
+
+#[test]
+fn unfinished_work_is_not_left_in_the_code() {
+    let mut broken = Vec::new();
+    for (room, _) in ARROWS {
+        for path in rust_files(&root().join(room)) {
+            if shown(&path) == "ci/tests/tidy.rs" {
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("a readable file");
+            for word in ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!(", "#[ignore"] {
+                if text.contains(word) {
+                    broken.push(format!("{} has `{word}`", shown(&path)));
+                }
+            }
+        }
+    }
+    refuse(broken, "finish it, or say in the docs what is not there");
+}
