@@ -1,1 +1,3 @@
-//! placeholder
+//! What a stream server is.
+
+pub mod stream;

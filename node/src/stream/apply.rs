@@ -1,0 +1,330 @@
+//! The only way a stream changes: a command, the rows it concerns, and the place in the log make a transition.
+//!
+//! PROTOCOL-NOTES, Writes. The refusals of an append stand in the order of the code: no stream, closed, content type,
+//! (a producer's repeat is answered as such), `Stream-Seq`, producer, `If-Match`. A repeat goes before `Stream-Seq`,
+//! because the retry of an accepted append carries a `Stream-Seq` that is no longer new. `If-Match` goes last: by
+//! RFC 9110, 13.2.1, a condition counts only where the request would succeed without it; and a repeat goes before it,
+//! because the first attempt has moved the tag (13.1.1 allows that).
+
+use super::command::{Append, Command, Create, Delete, Op, ProducerTuple};
+use super::content_type::same_content_type;
+use super::limits::{
+    CONTENT_TYPE_BYTES_MAX, NAME_BYTES_MAX, PRODUCER_ID_BYTES_MAX, PRODUCER_NUMBER_MAX, PRODUCERS_MAX,
+    STREAM_SEQ_BYTES_MAX,
+};
+use super::name::StreamName;
+use super::offset::Offset;
+use super::outcome::{Accepted, Field, Outcome, Refusal};
+use super::producer::{Ruling, judge};
+use super::row::{Claim, Closing, StreamRow};
+
+/// The rows a command concerns, as they are.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Loaded<'a> {
+    /// The row of the command's stream, if the stream exists.
+    pub row: Option<&'a StreamRow>,
+    /// The claim of the command's producer on that row's incarnation, if it has one.
+    pub claim: Option<&'a Claim>,
+}
+
+/// Where in the history of its group a command is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Log index of the entry.
+    pub index: u64,
+    /// The group's time so far: [`Transition::now_ms`] of the entry before, 0 at first.
+    pub last_now_ms: u64,
+}
+
+/// What a command does. Everything in it happens in one batch, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// What to answer.
+    pub outcome: Outcome,
+    /// What happens to the stream's row.
+    pub row: RowChange,
+    /// The claim to put for the command's producer, on the incarnation of the row put.
+    pub claim: Option<Claim>,
+    /// Where the command's body goes, if it is stored.
+    pub stored: Option<Stored>,
+    /// The incarnation whose producer rows and chunks are garbage now.
+    pub dropped: Option<u64>,
+    /// The group's time after this, in Unix milliseconds. Never less than [`Moment::last_now_ms`].
+    pub now_ms: u64,
+}
+
+/// What happens to a stream's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowChange {
+    /// Nothing.
+    Keep,
+    /// This is the row now.
+    Put(StreamRow),
+    /// The row goes.
+    Delete,
+}
+
+/// The place of a body in its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Of the row put.
+    pub incarnation: u64,
+    /// First byte.
+    pub offset: Offset,
+    /// How many bytes; never 0.
+    pub len: u64,
+}
+
+/// Judges a command. Total: every command has an outcome, whatever the rows.
+#[must_use]
+pub fn apply(loaded: Loaded<'_>, command: &Command, moment: Moment) -> Transition {
+    let now_ms = command.now_ms.max(moment.last_now_ms);
+    let case = Case {
+        loaded,
+        body_len: command.body.len() as u64,
+        index: moment.index,
+        now_ms,
+    };
+    let judged = within_limits(&command.stream, &command.op).and_then(|()| match &command.op {
+        Op::Create(create) => case.create(create),
+        Op::Append(append) => case.append(append),
+        Op::Delete(delete) => case.delete(delete),
+    });
+    judged.unwrap_or_else(|refusal| case.unchanged(Outcome::Refused(refusal)))
+}
+
+/// One command and what it finds.
+#[derive(Clone, Copy)]
+struct Case<'a> {
+    loaded: Loaded<'a>,
+    body_len: u64,
+    index: u64,
+    now_ms: u64,
+}
+
+impl Case<'_> {
+    fn create(self, create: &Create) -> Result<Transition, Refusal> {
+        if let Some(row) = self.loaded.row {
+            let standing = row.standing();
+            let content_type = row.content_type.clone();
+            if !same_content_type(&content_type, &create.content_type) || standing.closed != create.closed {
+                return Err(Refusal::Conflict { standing, content_type });
+            }
+            if create
+                .if_match
+                .as_ref()
+                .is_some_and(|condition| !condition.allows_write(Some(&standing)))
+            {
+                return Err(Refusal::IfMatch {
+                    standing: Some(standing),
+                });
+            }
+            return Ok(self.unchanged(Outcome::Exists { standing, content_type }));
+        }
+        if create.if_match.is_some() {
+            return Err(Refusal::IfMatch { standing: None });
+        }
+        let row = StreamRow {
+            incarnation: self.index,
+            content_type: create.content_type.clone(),
+            created_ms: self.now_ms,
+            tail: Offset(self.body_len),
+            earliest: Offset(0),
+            closed: create.closed.then_some(Closing { by: None }),
+            last_seq: None,
+            producers: 0,
+        };
+        let outcome = Outcome::Created {
+            standing: row.standing(),
+        };
+        Ok(Transition {
+            stored: self.stored(&row, Offset(0)),
+            row: RowChange::Put(row),
+            ..self.unchanged(outcome)
+        })
+    }
+
+    fn append(self, append: &Append) -> Result<Transition, Refusal> {
+        if self.body_len == 0 && !append.close {
+            return Err(Refusal::EmptyAppend);
+        }
+        let row = self.loaded.row.ok_or(Refusal::NotFound)?;
+        let standing = row.standing();
+
+        if let Some(closing) = &row.closed {
+            return match &append.producer {
+                Some(tuple) if closing.by.as_ref() == Some(tuple) => {
+                    let producer = Accepted {
+                        epoch: tuple.epoch,
+                        seq: tuple.seq,
+                    };
+                    Ok(self.unchanged(Outcome::Duplicate { standing, producer }))
+                }
+                None if self.body_len == 0 => Ok(self.unchanged(Outcome::AlreadyClosed { standing })),
+                _ => Err(Refusal::Closed { standing }),
+            };
+        }
+
+        let same_type = |sent: &String| same_content_type(sent, &row.content_type);
+        if self.body_len > 0 && !append.content_type.as_ref().is_some_and(same_type) {
+            return Err(Refusal::ContentType {
+                expected: row.content_type.clone(),
+            });
+        }
+
+        let ruling = append.producer.as_ref().map(|tuple| judge(self.loaded.claim, tuple));
+        if let Some(Ruling::Repeat { last }) = ruling {
+            let producer = Accepted {
+                epoch: last.epoch,
+                seq: last.seq,
+            };
+            return Ok(self.unchanged(Outcome::Duplicate { standing, producer }));
+        }
+
+        if let (Some(seq), Some(last)) = (&append.seq, &row.last_seq)
+            && seq.as_bytes() <= last.as_bytes()
+        {
+            return Err(Refusal::StreamSeq { last: last.clone() });
+        }
+
+        if let (Some(ruling), Some(tuple)) = (ruling, &append.producer) {
+            self.admit(ruling, tuple, row)?;
+        }
+
+        if append
+            .if_match
+            .as_ref()
+            .is_some_and(|condition| !condition.allows_write(Some(&standing)))
+        {
+            return Err(Refusal::IfMatch {
+                standing: Some(standing),
+            });
+        }
+
+        let tail = Offset(row.tail.0.checked_add(self.body_len).ok_or(Refusal::Full)?);
+        let is_new_producer = append.producer.is_some() && self.loaded.claim.is_none();
+        let row = StreamRow {
+            tail,
+            closed: append.close.then(|| Closing {
+                by: append.producer.clone(),
+            }),
+            last_seq: append.seq.clone().or_else(|| row.last_seq.clone()),
+            producers: row.producers + u32::from(is_new_producer),
+            ..row.clone()
+        };
+        let claim = append.producer.as_ref().map(|tuple| Claim {
+            epoch: tuple.epoch,
+            seq: tuple.seq,
+            next: tail,
+            used_ms: self.now_ms,
+            closed: append.close,
+        });
+        let producer = claim.map(|claim| Accepted {
+            epoch: claim.epoch,
+            seq: claim.seq,
+        });
+        let outcome = Outcome::Appended {
+            standing: row.standing(),
+            producer,
+        };
+        let stored = self.stored(&row, standing.tail);
+        Ok(Transition {
+            claim,
+            stored,
+            row: RowChange::Put(row),
+            ..self.unchanged(outcome)
+        })
+    }
+
+    fn delete(self, delete: &Delete) -> Result<Transition, Refusal> {
+        let row = self.loaded.row.ok_or(Refusal::NotFound)?;
+        let standing = row.standing();
+        if delete
+            .if_match
+            .as_ref()
+            .is_some_and(|condition| !condition.allows_write(Some(&standing)))
+        {
+            return Err(Refusal::IfMatch {
+                standing: Some(standing),
+            });
+        }
+        let dropped = Some(row.incarnation);
+        Ok(Transition {
+            row: RowChange::Delete,
+            dropped,
+            ..self.unchanged(Outcome::Deleted)
+        })
+    }
+
+    /// Turns a ruling that is neither a repeat nor an acceptance into its refusal.
+    fn admit(self, ruling: Ruling, tuple: &ProducerTuple, row: &StreamRow) -> Result<(), Refusal> {
+        match ruling {
+            Ruling::Fenced { epoch } => Err(Refusal::Fenced { epoch }),
+            Ruling::Gap { expected } => Err(Refusal::Gap {
+                expected,
+                received: tuple.seq,
+            }),
+            Ruling::MustStartAtZero => Err(Refusal::MustStartAtZero { received: tuple.seq }),
+            Ruling::Accept if self.loaded.claim.is_none() && row.producers >= PRODUCERS_MAX => {
+                Err(Refusal::TooManyProducers)
+            }
+            Ruling::Accept | Ruling::Repeat { .. } => Ok(()),
+        }
+    }
+
+    fn stored(self, row: &StreamRow, offset: Offset) -> Option<Stored> {
+        let Self { body_len: len, .. } = self;
+        (len > 0).then_some(Stored {
+            incarnation: row.incarnation,
+            offset,
+            len,
+        })
+    }
+
+    /// An answer, and time goes on: nothing else.
+    fn unchanged(self, outcome: Outcome) -> Transition {
+        Transition {
+            outcome,
+            row: RowChange::Keep,
+            claim: None,
+            stored: None,
+            dropped: None,
+            now_ms: self.now_ms,
+        }
+    }
+}
+
+/// `http` refuses these before they become commands; here they are refused again, so that a row is bounded whatever
+/// the log says.
+fn within_limits(stream: &StreamName, op: &Op) -> Result<(), Refusal> {
+    let check = |fits: bool, field| if fits { Ok(()) } else { Err(Refusal::TooLong { field }) };
+    check(
+        stream.bucket().len() + stream.name().len() <= NAME_BYTES_MAX,
+        Field::Name,
+    )?;
+    let (content_type, seq, producer) = match op {
+        Op::Create(create) => (Some(&create.content_type), None, None),
+        Op::Append(append) => (
+            append.content_type.as_ref(),
+            append.seq.as_ref(),
+            append.producer.as_ref(),
+        ),
+        Op::Delete(_) => (None, None, None),
+    };
+    check(
+        content_type.is_none_or(|text| text.len() <= CONTENT_TYPE_BYTES_MAX),
+        Field::ContentType,
+    )?;
+    check(
+        seq.is_none_or(|text| text.len() <= STREAM_SEQ_BYTES_MAX),
+        Field::StreamSeq,
+    )?;
+    if let Some(ProducerTuple { id, epoch, seq }) = producer {
+        check(!id.is_empty() && id.len() <= PRODUCER_ID_BYTES_MAX, Field::ProducerId)?;
+        check(
+            *epoch <= PRODUCER_NUMBER_MAX && *seq <= PRODUCER_NUMBER_MAX,
+            Field::ProducerNumber,
+        )?;
+    }
+    Ok(())
+}

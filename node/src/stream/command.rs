@@ -1,0 +1,111 @@
+//! What can be asked of a stream, spelled once: built by `http`, stamped by the leader, carried by the log, judged by
+//! [`apply`](super::apply()).
+//!
+//! The bytes to store travel beside the rest, never inside it, so that they are never copied: an encoded command is a
+//! pair (meta, body), and in a log entry the body comes last.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::etag::Condition;
+use super::name::StreamName;
+use super::versioned::{self, BadFormat};
+
+/// Version byte of an encoded command's meta.
+const VERSION: u8 = 1;
+
+/// One change asked of one stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Unix milliseconds, stamped by the leader that proposes it; 0 until then. The law lets time never go back.
+    pub now_ms: u64,
+    /// Which stream.
+    pub stream: StreamName,
+    /// What to do.
+    pub op: Op,
+    /// The bytes to store; empty where there are none. Not part of the meta.
+    #[serde(skip)]
+    pub body: Bytes,
+}
+
+/// What to do with a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// `PUT`: make it, with the body as its first bytes.
+    Create(Create),
+    /// `POST`: add the body at the tail, or close, or both. An empty body must close.
+    Append(Append),
+    /// `DELETE`: forget it.
+    Delete(Delete),
+}
+
+/// `PUT`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Create {
+    /// Media type of the stream, for good.
+    pub content_type: String,
+    /// Whether it is born closed: the body is all there will ever be.
+    pub closed: bool,
+    /// `If-Match`.
+    pub if_match: Option<Condition>,
+}
+
+/// `POST`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Append {
+    /// Media type of the body; must be the stream's. Not looked at when the body is empty.
+    pub content_type: Option<String>,
+    /// `Stream-Closed: true`: nothing comes after this.
+    pub close: bool,
+    /// The three `Producer-` headers.
+    pub producer: Option<ProducerTuple>,
+    /// `Stream-Seq`: must be greater, byte by byte, than the last one.
+    pub seq: Option<String>,
+    /// `If-Match`.
+    pub if_match: Option<Condition>,
+}
+
+/// `DELETE`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delete {
+    /// `If-Match`.
+    pub if_match: Option<Condition>,
+}
+
+/// Who writes, in which of its lives, and which of its appends this is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerTuple {
+    /// `Producer-Id`.
+    pub id: String,
+    /// `Producer-Epoch`: raised by every new life of the producer.
+    pub epoch: u64,
+    /// `Producer-Seq`: 0, 1, 2, … within an epoch.
+    pub seq: u64,
+}
+
+impl Command {
+    /// Meta and body. The body is shared, not copied.
+    #[must_use]
+    pub fn encode(&self) -> (Bytes, Bytes) {
+        (Bytes::from(versioned::encode(VERSION, self)), self.body.clone())
+    }
+
+    /// The command of a meta and a body.
+    ///
+    /// # Errors
+    /// When the meta is of an unknown version or damaged.
+    pub fn decode(meta: &[u8], body: Bytes) -> Result<Self, BadFormat> {
+        let mut command: Self = versioned::decode("command", VERSION, meta)?;
+        command.body = body;
+        Ok(command)
+    }
+
+    /// The producer whose claim must be loaded before the law can judge.
+    #[must_use]
+    pub fn producer(&self) -> Option<&ProducerTuple> {
+        match &self.op {
+            Op::Append(append) => append.producer.as_ref(),
+            Op::Create(_) | Op::Delete(_) => None,
+        }
+    }
+}

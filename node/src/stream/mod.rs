@@ -1,0 +1,42 @@
+//! The law of a stream: what a command does to it, and what a reader may see of it.
+//!
+//! Pure: nothing here waits, reads a clock, throws dice or touches a disk. A command cannot fail, it can be refused.
+//! The state machine loads the rows a command needs, calls [`apply`], and writes what the [`Transition`] says; so the
+//! same log gives the same rows on every node, for ever.
+//!
+//! | file | the question |
+//! |---|---|
+//! | `name`, `offset`, `etag`, `content_type` | how are streams, places, states and media types spelled? |
+//! | `command`, `outcome` | what can be asked, what can be answered? |
+//! | `row` | what is remembered of a stream and of its producers? |
+//! | `apply`, `producer` | who may change what, and what is a repeat? |
+//! | `plan` | which bytes answer a read? |
+//! | `image` | all rows of a group, out and in again |
+//! | `limits` | how big may things be? |
+
+mod apply;
+mod command;
+mod content_type;
+mod etag;
+mod image;
+mod limits;
+mod name;
+mod offset;
+mod outcome;
+mod plan;
+mod producer;
+mod row;
+mod versioned;
+
+pub use apply::{Loaded, Moment, RowChange, Stored, Transition, apply};
+pub use command::{Append, Command, Create, Delete, Op, ProducerTuple};
+pub use content_type::{is_json, same_content_type};
+pub use etag::{BadCondition, Condition, ETag};
+pub use image::{ImageRow, decode_rows, encode_rows};
+pub use limits::*;
+pub use name::{BadName, StreamName, group_of};
+pub use offset::{BadOffset, Offset, Whence};
+pub use outcome::{Accepted, Field, Outcome, Refusal, Standing};
+pub use plan::{ReadPlan, ReadRefusal, plan};
+pub use row::{Claim, Closing, StreamRow};
+pub use versioned::BadFormat;
