@@ -1,1 +1,3 @@
-//! placeholder
+//! What can go wrong: the false world around the same nodes.
+
+pub mod fault;
