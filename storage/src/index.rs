@@ -8,6 +8,8 @@ use std::io;
 
 use bytes::Bytes;
 
+use crate::disk::Fut;
+
 /// One change of a [`Batch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -15,7 +17,7 @@ pub enum Change {
     Put(Bytes, Bytes),
     /// Removes a key, if it is there.
     Delete(Bytes),
-    /// Removes all keys in `from..to`.
+    /// Removes all keys in `from..to`; none if `from` is not before `to`.
     DeleteRange(Bytes, Bytes),
 }
 
@@ -37,7 +39,7 @@ impl Batch {
         self.changes.push(Change::Delete(key.into()));
     }
 
-    /// Removes all keys in `from..to`.
+    /// Removes all keys in `from..to`; none if `from` is not before `to`.
     pub fn delete_range(&mut self, from: impl Into<Bytes>, to: impl Into<Bytes>) {
         self.changes.push(Change::DeleteRange(from.into(), to.into()));
     }
@@ -51,19 +53,43 @@ impl Batch {
 /// Ordered key-values with lazy durability.
 pub trait Index: Send + Sync + 'static {
     /// Applies a batch atomically. Visible to every later call; durable at some later time, in order.
+    ///
+    /// # Errors
+    /// Those of the disk below. The batch is then applied whole or not at all, and the index takes no more.
     fn write(&self, batch: Batch) -> io::Result<()>;
 
     /// The value of a key.
+    ///
+    /// # Errors
+    /// Those of the disk below; a page that does not match its checksum is [`io::ErrorKind::InvalidData`].
     fn get(&self, key: &[u8]) -> io::Result<Option<Bytes>>;
 
-    /// Up to `limit` pairs with keys in `from..to`, ascending.
+    /// Up to `limit` pairs with keys in `from..to`, ascending; none if `from` is not before `to`.
+    ///
+    /// # Errors
+    /// As [`Index::get`].
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> io::Result<Vec<(Bytes, Bytes)>>;
 
     /// The last pair with a key in `from..to`.
+    ///
+    /// # Errors
+    /// As [`Index::get`].
     fn last(&self, from: &[u8], to: &[u8]) -> io::Result<Option<(Bytes, Bytes)>>;
 
     /// Makes every batch written before this call durable. Blocks on the disk.
+    ///
+    /// # Errors
+    /// Those of the disk. What is durable is then still a prefix, at least what it was before.
     fn flush(&self) -> io::Result<()>;
+
+    /// [`Index::flush`] as a future, for callers that run in a world where a disk takes time without blocking a thread.
+    /// Elsewhere it blocks the thread that polls it.
+    ///
+    /// # Errors
+    /// As [`Index::flush`].
+    fn flush_async(&self) -> Fut<'_, io::Result<()>> {
+        Box::pin(async move { self.flush() })
+    }
 
     /// About how many bytes the index takes, in memory and on disk; for metrics.
     fn approximate_bytes(&self) -> u64;

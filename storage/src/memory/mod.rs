@@ -1,0 +1,11 @@
+//! The simplest right implementation of every seam: a map under a lock.
+//!
+//! For tests, and as the model the others are held against. What they hold lives as long as the value.
+
+mod cold;
+mod index;
+
+pub use self::{
+    cold::MemoryCold,
+    index::{MemoryIndex, apply},
+};
