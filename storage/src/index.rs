@@ -55,7 +55,7 @@ pub trait Index: Send + Sync + 'static {
     /// Applies a batch atomically. Visible to every later call; durable at some later time, in order.
     ///
     /// # Errors
-    /// Those of the disk below. The batch is then applied whole or not at all, and the index takes no more.
+    /// Those of the disk below. The batch is then applied whole or not at all.
     fn write(&self, batch: Batch) -> io::Result<()>;
 
     /// The value of a key.
