@@ -1,3 +1,6 @@
 //! What a stream server is.
 
+pub mod keys;
 pub mod stream;
+pub mod cluster;
+pub mod peer;
