@@ -26,7 +26,7 @@ mod outcome;
 mod plan;
 mod producer;
 mod row;
-mod versioned;
+pub(crate) mod versioned;
 
 pub use apply::{Loaded, Moment, RowChange, Stored, Transition, apply};
 pub use command::{Append, Command, Create, Delete, Op, ProducerTuple};

@@ -87,8 +87,9 @@ impl StreamName {
         &self.name
     }
 
-    /// From the two parts of an index key, which were checked when they were written.
-    pub(crate) fn from_parts(bucket: &str, name: &str) -> Self {
+    /// From the two parts of an index key, which were checked before they were written.
+    #[must_use]
+    pub fn from_parts(bucket: &str, name: &str) -> Self {
         Self {
             bucket: bucket.to_owned(),
             name: name.to_owned(),

@@ -1,0 +1,304 @@
+//! The sections of the configuration: every number with its unit, its default, its bounds, and why.
+//!
+//! Times and sizes are whole here (`Duration`, bytes); their human spelling ("20s", "32MiB") is `unit`'s. A test holds
+//! the defaults and bounds named below against the ones that are enforced.
+
+use std::time::Duration;
+
+use super::unit::{KIB, MIB};
+
+/// `[server]`: this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Which node of its cluster this is. Unique in the cluster for ever: never give a removed node's number to
+    /// another. Default 1; 1 to 4294967295.
+    pub node_id: u64,
+    /// Address and port to listen on; one port serves clients, peers and operators. Default "127.0.0.1:4437": nobody
+    /// outside this machine is let in unless somebody says so.
+    pub listen: String,
+    /// Host and port at which the other nodes reach this one. Default none; needed as soon as there are routes.
+    pub advertise: Option<String>,
+    /// Folder that holds all this node stores. Default "./data".
+    pub data_dir: String,
+    /// How long a node that is told to end hands its leadership over and finishes the requests under way, before it
+    /// ends anyhow. Default 10s, 0s to 10m: below the 30 s after which most supervisors kill.
+    pub drain: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            node_id: 1,
+            listen: "127.0.0.1:4437".to_owned(),
+            advertise: None,
+            data_dir: "./data".to_owned(),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// `[cluster]`: absent on a node that stands alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Name of the cluster. Nodes of differently named clusters refuse to talk to each other. No default.
+    pub name: String,
+    /// The one node that may found the cluster, and only when no peer has one. The same on every node. No default;
+    /// 1 to 4294967295.
+    pub bootstrap_node_id: u64,
+    /// Where the other nodes are reached, as host and port. Default none: a cluster of one that may grow.
+    pub routes: Vec<String>,
+    /// How many Raft groups the streams are spread over, fixed at the cluster's birth. Default 16, 1 to 1024: enough
+    /// to spread leadership over nodes and cores, few enough that idle groups cost nothing one would notice.
+    pub groups: u32,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            bootstrap_node_id: 0,
+            routes: Vec::new(),
+            groups: DEFAULT_GROUPS,
+        }
+    }
+}
+
+/// Groups of a node without `[cluster]`.
+pub const DEFAULT_GROUPS: u32 = 16;
+
+/// `[http]`: what clients may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// How long a long-poll waits for news. Default 20s, 100ms to 5m: below the minute after which many proxies cut
+    /// silent connections.
+    pub long_poll_timeout: Duration,
+    /// Largest body of one append. Default 32MiB, 1KiB to 1GiB. It is held in memory on every node of the group until
+    /// it is on disk, and goes to a peer in one message, so that large ones delay small ones.
+    pub max_body: u64,
+    /// Bytes of request bodies held at once on this node; past it, writes are answered 503 `backpressure`. Default
+    /// 256MiB, 1MiB to 64GiB; no less than `max_body`. This bounds the memory that writers can take.
+    pub max_inflight: u64,
+    /// Most bytes of one catch-up read; the reader goes on from `Stream-Next-Offset`. Default 64MiB, 64KiB to 64GiB.
+    /// Answers are streamed, so this bounds the time of a request rather than memory.
+    pub max_read: u64,
+    /// Connections open at once; more are closed as they come. Default 10000, 1 to 1000000. Each takes some 20 KiB
+    /// and a file descriptor.
+    pub max_connections: u64,
+    /// From the first byte of a request's head to its last. Default 10s, 100ms to 5m: a client that sends its head
+    /// slower than this is not one.
+    pub header_timeout: Duration,
+    /// How long a connection may be silent between requests. Default 75s, 1s to 1h: above the minute for which most
+    /// clients and proxies keep connections, so that they end them and not we.
+    pub idle_timeout: Duration,
+    /// How long a body, either way, may make no progress before its connection is closed. Default 30s, 100ms to 10m.
+    pub stall_timeout: Duration,
+    /// From a request's last byte to its answer's first, long-polls apart; then 503. Default 30s, 100ms to 10m: several
+    /// elections long, so that clients seldom see one.
+    pub request_deadline: Duration,
+    /// What a node does with a write that another leads: "forward" it, or "redirect" the client by 307. Default
+    /// "forward".
+    pub write_routing: WriteRouting,
+    /// Who may keep the answer of a catch-up read: "public" (shared caches, too) or "private". Default "public".
+    pub cache: CacheScope,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            long_poll_timeout: Duration::from_secs(20),
+            max_body: 32 * MIB,
+            max_inflight: 256 * MIB,
+            max_read: 64 * MIB,
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            stall_timeout: Duration::from_secs(30),
+            request_deadline: Duration::from_secs(30),
+            write_routing: WriteRouting::Forward,
+            cache: CacheScope::Public,
+        }
+    }
+}
+
+/// What a node does with a write that another node leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteRouting {
+    /// Hand it to the leader and answer for it.
+    Forward,
+    /// Answer 307 with the leader's address.
+    Redirect,
+}
+
+/// Who may keep an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheScope {
+    /// Everybody, proxies and content networks too.
+    Public,
+    /// The client alone.
+    Private,
+}
+
+/// `[raft]`: how groups elect, replicate and shorten their logs. The same on every node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raft {
+    /// How often an idle leader says that it lives. Default 500ms, 10ms to 10s: with many groups, shorter ones cost
+    /// more than the seconds they save in a failure.
+    pub heartbeat: Duration,
+    /// Shortest time a follower waits for a sign of its leader before it stands for election. Default 1500ms, 20ms to
+    /// 1m; at least twice the heartbeat, so that one lost message topples nobody.
+    pub election_min: Duration,
+    /// Longest such time; each wait is thrown between the two, so that two seldom stand at once. Default 3s, 30ms to
+    /// 2m; more than `election_min`.
+    pub election_max: Duration,
+    /// How long after a quorum's answer a leader serves reads without asking again. Default 1s, 0s to 1m; less than
+    /// `election_min`, by more than clocks drift in that time. 0s asks every time.
+    pub lease: Duration,
+    /// After how long a peer's answer is not waited for any longer. Default 2s, 10ms to 1m: a lost answer on an open
+    /// connection would otherwise be waited for for ever.
+    pub rpc_deadline: Duration,
+    /// Most entries in one message to a peer. Default 256, 1 to 10000.
+    pub batch_entries: u64,
+    /// A snapshot is made after so many entries. Default 50000, 10 to 10000000: seldom enough to cost nothing, often
+    /// enough that the log stays small and a restart replays little.
+    pub snapshot_entries: u64,
+    /// Entries kept in the log past a snapshot, so that a follower that lags a little needs no snapshot. Default
+    /// 10000, 0 to 10000000; no more than `snapshot_entries`.
+    pub keep_entries: u64,
+    /// Size of the pieces in which a snapshot travels. Default 1MiB, 4KiB to 16MiB: bounds what either side holds.
+    pub snapshot_chunk: u64,
+}
+
+impl Default for Raft {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(500),
+            election_min: Duration::from_millis(1500),
+            election_max: Duration::from_millis(3000),
+            lease: Duration::from_millis(1000),
+            rpc_deadline: Duration::from_secs(2),
+            batch_entries: 256,
+            snapshot_entries: 50_000,
+            keep_entries: 10_000,
+            snapshot_chunk: MIB,
+        }
+    }
+}
+
+/// `[journal]`: the log on disk that holds every byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Journal {
+    /// Size of a segment file, preallocated. Default 64MiB, 64KiB to 4GiB; more than `http.max_body` by 64KiB, because
+    /// a record lies in one segment. Space is freed by whole segments.
+    pub segment: u64,
+    /// Bytes that may wait for the disk; past it, writers wait. Default 64MiB, 64KiB to 4GiB; more than `http.max_body`
+    /// by 64KiB.
+    pub queue: u64,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self {
+            segment: 64 * MIB,
+            queue: 64 * MIB,
+        }
+    }
+}
+
+/// `[index]`: what finds the bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// How often the index is made durable. Default 5s, 100ms to 10m: a restart replays the journal from there, at some
+    /// 100,000 records a second.
+    pub flush_interval: Duration,
+    /// Memory for blocks read from disk. Default 64MiB, 1MiB to 256GiB.
+    pub block_cache: u64,
+    /// Memory for rows not yet in a file. Default 16MiB, 1MiB to 4GiB.
+    pub write_buffer: u64,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            flush_interval: Duration::from_secs(5),
+            block_cache: 64 * MIB,
+            write_buffer: 16 * MIB,
+        }
+    }
+}
+
+/// `[cache]`: what is kept in memory because it is asked for often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// Newest bytes of streams, shared by all readers at the tail. Default 64MiB, 0B to 256GiB.
+    pub tail: u64,
+    /// Streams whose rows are kept at hand; the others are read from the index when asked for. Default 100000, 16 to
+    /// 100000000. Each takes some 300 bytes.
+    pub streams: u64,
+    /// Bytes read from a disk at once for one reader, and the most a slow one holds. Default 256KiB, 4KiB to 16MiB.
+    pub read_piece: u64,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            tail: 64 * MIB,
+            streams: 100_000,
+            read_piece: 256 * KIB,
+        }
+    }
+}
+
+/// `[cold]`: where old bytes go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cold {
+    /// "none" keeps everything in the journal; "local" is a folder in `data_dir`, for a node that stands alone.
+    /// Default "none".
+    pub backend: ColdBackend,
+}
+
+impl Default for Cold {
+    fn default() -> Self {
+        Self {
+            backend: ColdBackend::None,
+        }
+    }
+}
+
+/// Where old bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColdBackend {
+    /// Nowhere.
+    None,
+    /// A folder of this node.
+    Local,
+    /// An S3 bucket.
+    S3,
+}
+
+/// `[log]`: what the node tells its operator, on standard error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// What is told: "error", "warn", "info", "debug", "trace", or directives such as "info,node::raft=debug". Default
+    /// "info".
+    pub filter: String,
+    /// "text" for people, "json" for machines. Default "text".
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            filter: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

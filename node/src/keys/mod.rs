@@ -1,0 +1,359 @@
+//! The layout of the index, as one enum: which key means what, and in which order keys lie.
+//!
+//! Keys sort as their fields do (numbers are big-endian, names come last), so everything one wants to walk or drop at
+//! once is one range. A format: change it only together with [`LAYOUT_VERSION`].
+//!
+//! ```text
+//! 00                                             the layout's version
+//! 01 group                                       how far the group has applied
+//! 02 group                                       which generation of its rows is the true one
+//! 03 group                                       its last applied membership
+//! 04 segment                                     how many bytes of a journal segment are live
+//! 10 group generation 01 bucket 00 name          a stream
+//! 10 group generation 02 incarnation id          a producer of a stream
+//! 10 group generation 03 incarnation end         a run of a stream's bytes
+//! ```
+//!
+//! A snapshot is installed into a new generation beside the rows that are served, and switched in by one batch that
+//! puts the generation and the applied row; a crash before it leaves the old state whole.
+
+use std::str;
+
+use bytes::{Buf, Bytes};
+
+use crate::stream::{BadFormat, Offset, StreamName};
+
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use value::{Applied, Chunk, Place, number};
+
+/// The version of the layout, put under [`Key::Version`] when an index is first opened and compared ever after.
+pub const LAYOUT_VERSION: u8 = 1;
+
+/// A key of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key<'a> {
+    /// One byte: [`LAYOUT_VERSION`].
+    Version,
+    /// An [`Applied`].
+    Applied {
+        /// The group.
+        group: u32,
+    },
+    /// A [`number`]: the generation whose rows are the group's state. Absent: 0.
+    Generation {
+        /// The group.
+        group: u32,
+    },
+    /// The last applied membership of the group, spelled by `raft`.
+    Membership {
+        /// The group.
+        group: u32,
+    },
+    /// A [`number`]: bytes of a journal segment that something still refers to.
+    SegmentLive {
+        /// The segment.
+        segment: u64,
+    },
+    /// A [`StreamRow`](crate::stream::StreamRow).
+    Stream {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+        /// First part of the stream's name.
+        bucket: &'a str,
+        /// Second part of the stream's name.
+        name: &'a str,
+    },
+    /// A [`Claim`](crate::stream::Claim).
+    Producer {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+        /// The stream.
+        incarnation: u64,
+        /// The producer.
+        id: &'a str,
+    },
+    /// A [`Chunk`]: bytes of a stream that end at `end`. By their end, so that the first key past an offset is the
+    /// chunk that holds it.
+    Chunk {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+        /// The stream.
+        incarnation: u64,
+        /// One past the chunk's last byte.
+        end: Offset,
+    },
+}
+
+const VERSION: u8 = 0x00;
+const APPLIED: u8 = 0x01;
+const GENERATION: u8 = 0x02;
+const MEMBERSHIP: u8 = 0x03;
+const SEGMENT_LIVE: u8 = 0x04;
+const ROWS: u8 = 0x10;
+
+const STREAM: u8 = 0x01;
+const PRODUCER: u8 = 0x02;
+const CHUNK: u8 = 0x03;
+
+impl<'a> Key<'a> {
+    /// The key of a stream's row.
+    #[must_use]
+    pub fn stream(group: u32, generation: u64, stream: &'a StreamName) -> Self {
+        Self::Stream {
+            group,
+            generation,
+            bucket: stream.bucket(),
+            name: stream.name(),
+        }
+    }
+
+    /// As the index holds it.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut key = Vec::with_capacity(32);
+        match *self {
+            Self::Version => key.push(VERSION),
+            Self::Applied { group } => {
+                key.push(APPLIED);
+                key.extend(group.to_be_bytes());
+            }
+            Self::Generation { group } => {
+                key.push(GENERATION);
+                key.extend(group.to_be_bytes());
+            }
+            Self::Membership { group } => {
+                key.push(MEMBERSHIP);
+                key.extend(group.to_be_bytes());
+            }
+            Self::SegmentLive { segment } => {
+                key.push(SEGMENT_LIVE);
+                key.extend(segment.to_be_bytes());
+            }
+            Self::Stream {
+                group,
+                generation,
+                bucket,
+                name,
+            } => {
+                key = row_prefix(group, generation, STREAM);
+                key.extend(bucket.as_bytes());
+                // Neither part holds a NUL, so buckets sort as a whole before their names do.
+                key.push(0);
+                key.extend(name.as_bytes());
+            }
+            Self::Producer {
+                group,
+                generation,
+                incarnation,
+                id,
+            } => {
+                key = row_prefix(group, generation, PRODUCER);
+                key.extend(incarnation.to_be_bytes());
+                key.extend(id.as_bytes());
+            }
+            Self::Chunk {
+                group,
+                generation,
+                incarnation,
+                end,
+            } => {
+                key = row_prefix(group, generation, CHUNK);
+                key.extend(incarnation.to_be_bytes());
+                key.extend(end.0.to_be_bytes());
+            }
+        }
+        key.into()
+    }
+
+    /// What [`Key::encode`] wrote.
+    ///
+    /// # Errors
+    /// When it is no key of this layout.
+    pub fn decode(key: &'a [u8]) -> Result<Self, BadFormat> {
+        Self::read(key).ok_or_else(|| {
+            let because = format!("no key of layout {LAYOUT_VERSION}: {:02x?}", &key[..key.len().min(64)]);
+            BadFormat::Damaged {
+                what: "index key",
+                because,
+            }
+        })
+    }
+
+    fn read(key: &'a [u8]) -> Option<Self> {
+        let mut rest = key;
+        let key = match rest.try_get_u8().ok()? {
+            VERSION => Self::Version,
+            APPLIED => Self::Applied {
+                group: rest.try_get_u32().ok()?,
+            },
+            GENERATION => Self::Generation {
+                group: rest.try_get_u32().ok()?,
+            },
+            MEMBERSHIP => Self::Membership {
+                group: rest.try_get_u32().ok()?,
+            },
+            SEGMENT_LIVE => Self::SegmentLive {
+                segment: rest.try_get_u64().ok()?,
+            },
+            ROWS => {
+                let (group, generation) = (rest.try_get_u32().ok()?, rest.try_get_u64().ok()?);
+                match rest.try_get_u8().ok()? {
+                    STREAM => {
+                        let (bucket, name) = str::from_utf8(rest).ok()?.split_once('\0')?;
+                        rest = &[];
+                        Self::Stream {
+                            group,
+                            generation,
+                            bucket,
+                            name,
+                        }
+                    }
+                    PRODUCER => {
+                        let incarnation = rest.try_get_u64().ok()?;
+                        let id = str::from_utf8(rest).ok()?;
+                        rest = &[];
+                        Self::Producer {
+                            group,
+                            generation,
+                            incarnation,
+                            id,
+                        }
+                    }
+                    CHUNK => {
+                        let (incarnation, end) = (rest.try_get_u64().ok()?, Offset(rest.try_get_u64().ok()?));
+                        Self::Chunk {
+                            group,
+                            generation,
+                            incarnation,
+                            end,
+                        }
+                    }
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        };
+        rest.is_empty().then_some(key)
+    }
+}
+
+/// Keys `from..to` of the index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRange {
+    /// The first.
+    pub from: Bytes,
+    /// One past the last.
+    pub to: Bytes,
+}
+
+impl KeyRange {
+    /// All rows of all generations of a group.
+    #[must_use]
+    pub fn group(group: u32) -> Self {
+        let mut prefix = vec![ROWS];
+        prefix.extend(group.to_be_bytes());
+        Self::of_prefix(&prefix)
+    }
+
+    /// All rows of a generation of a group: streams, then producers, then chunks.
+    #[must_use]
+    pub fn generation(group: u32, generation: u64) -> Self {
+        Self::of_prefix(&generation_prefix(group, generation))
+    }
+
+    /// All streams of a generation, by bucket, then by name.
+    #[must_use]
+    pub fn streams(group: u32, generation: u64) -> Self {
+        Self::of_prefix(&row_prefix(group, generation, STREAM))
+    }
+
+    /// All producers of a generation, by stream.
+    #[must_use]
+    pub fn all_producers(group: u32, generation: u64) -> Self {
+        Self::of_prefix(&row_prefix(group, generation, PRODUCER))
+    }
+
+    /// All chunks of a generation, by stream, then by offset.
+    #[must_use]
+    pub fn all_chunks(group: u32, generation: u64) -> Self {
+        Self::of_prefix(&row_prefix(group, generation, CHUNK))
+    }
+
+    /// All producers of a stream.
+    #[must_use]
+    pub fn producers(group: u32, generation: u64, incarnation: u64) -> Self {
+        Self::of_prefix(&incarnation_prefix(group, generation, PRODUCER, incarnation))
+    }
+
+    /// All chunks of a stream, by offset.
+    #[must_use]
+    pub fn chunks(group: u32, generation: u64, incarnation: u64) -> Self {
+        Self::of_prefix(&incarnation_prefix(group, generation, CHUNK, incarnation))
+    }
+
+    /// The chunks of a stream that hold the byte at `offset` or a later one, by offset.
+    #[must_use]
+    pub fn chunks_from(group: u32, generation: u64, incarnation: u64, offset: Offset) -> Self {
+        let end = Offset(offset.0.saturating_add(1));
+        let from = Key::Chunk {
+            group,
+            generation,
+            incarnation,
+            end,
+        }
+        .encode();
+        Self {
+            from,
+            ..Self::chunks(group, generation, incarnation)
+        }
+    }
+
+    /// The live bytes of all journal segments, by segment.
+    #[must_use]
+    pub fn segments() -> Self {
+        Self::of_prefix(&[SEGMENT_LIVE])
+    }
+
+    /// All keys that begin so.
+    fn of_prefix(prefix: &[u8]) -> Self {
+        let keep = prefix
+            .iter()
+            .rposition(|byte| *byte != 0xff)
+            .expect("every prefix begins with a tag below 0xff");
+        let mut to = prefix[..=keep].to_vec();
+        to[keep] += 1;
+        Self {
+            from: Bytes::copy_from_slice(prefix),
+            to: to.into(),
+        }
+    }
+}
+
+fn generation_prefix(group: u32, generation: u64) -> Vec<u8> {
+    let mut prefix = Vec::with_capacity(32);
+    prefix.push(ROWS);
+    prefix.extend(group.to_be_bytes());
+    prefix.extend(generation.to_be_bytes());
+    prefix
+}
+
+fn row_prefix(group: u32, generation: u64, kind: u8) -> Vec<u8> {
+    let mut prefix = generation_prefix(group, generation);
+    prefix.push(kind);
+    prefix
+}
+
+fn incarnation_prefix(group: u32, generation: u64, kind: u8, incarnation: u64) -> Vec<u8> {
+    let mut prefix = row_prefix(group, generation, kind);
+    prefix.extend(incarnation.to_be_bytes());
+    prefix
+}
