@@ -1,5 +1,6 @@
 //! What a stream server is.
 
+pub mod config;
 pub mod keys;
 pub mod stream;
 pub mod cluster;
