@@ -4,4 +4,5 @@
 //! kinder than the true one. Each function panics with a sentence where the contract is broken.
 
 pub mod cold;
+pub mod disk;
 pub mod index;
