@@ -5,6 +5,8 @@
 //! because the retry of an accepted append carries a `Stream-Seq` that is no longer new. `If-Match` goes last: by
 //! RFC 9110, 13.2.1, a condition counts only where the request would succeed without it; and a repeat goes before it,
 //! because the first attempt has moved the tag (13.1.1 allows that).
+//!
+//! Claims are kept as long as their stream (PROTOCOL.md 5.2.1, Producer State Cleanup: the stronger guarantee).
 
 use super::command::{Append, Command, Create, Delete, Op, ProducerTuple};
 use super::content_type::same_content_type;
@@ -184,7 +186,10 @@ impl Case<'_> {
         if let (Some(seq), Some(last)) = (&append.seq, &row.last_seq)
             && seq.as_bytes() <= last.as_bytes()
         {
-            return Err(Refusal::StreamSeq { last: last.clone() });
+            return Err(Refusal::StreamSeq {
+                standing,
+                last: last.clone(),
+            });
         }
 
         if let (Some(ruling), Some(tuple)) = (ruling, &append.producer) {
@@ -209,7 +214,7 @@ impl Case<'_> {
                 by: append.producer.clone(),
             }),
             last_seq: append.seq.clone().or_else(|| row.last_seq.clone()),
-            producers: row.producers + u32::from(is_new_producer),
+            producers: row.producers.saturating_add(u32::from(is_new_producer)),
             ..row.clone()
         };
         let claim = append.producer.as_ref().map(|tuple| Claim {
@@ -299,7 +304,7 @@ impl Case<'_> {
 fn within_limits(stream: &StreamName, op: &Op) -> Result<(), Refusal> {
     let check = |fits: bool, field| if fits { Ok(()) } else { Err(Refusal::TooLong { field }) };
     check(
-        stream.bucket().len() + stream.name().len() <= NAME_BYTES_MAX,
+        stream.bucket().len().max(stream.name().len()) <= NAME_BYTES_MAX,
         Field::Name,
     )?;
     let (content_type, seq, producer) = match op {

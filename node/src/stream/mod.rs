@@ -26,12 +26,14 @@ mod outcome;
 mod plan;
 mod producer;
 mod row;
+#[cfg(test)]
+mod tests;
 pub(crate) mod versioned;
 
 pub use apply::{Loaded, Moment, RowChange, Stored, Transition, apply};
 pub use command::{Append, Command, Create, Delete, Op, ProducerTuple};
 pub use content_type::{is_json, same_content_type};
-pub use etag::{BadCondition, Condition, ETag};
+pub use etag::{BadCondition, Condition, ETag, Tag};
 pub use image::{ImageRow, decode_rows, encode_rows};
 pub use limits::*;
 pub use name::{BadName, StreamName, group_of};

@@ -112,8 +112,11 @@ pub enum Refusal {
         /// The stream's.
         expected: String,
     },
-    /// `Stream-Seq` is not greater than the last one (409).
+    /// `Stream-Seq` is not greater than the last one (409, with `Stream-Next-Offset`, so that who lost a race can read
+    /// on from there).
     StreamSeq {
+        /// As it stands.
+        standing: Standing,
         /// The last one.
         last: String,
     },
@@ -191,7 +194,9 @@ impl Outcome {
             | Self::Appended { standing, .. }
             | Self::Duplicate { standing, .. }
             | Self::AlreadyClosed { standing }
-            | Self::Refused(Refusal::Closed { standing } | Refusal::Conflict { standing, .. }) => Some(standing),
+            | Self::Refused(
+                Refusal::Closed { standing } | Refusal::Conflict { standing, .. } | Refusal::StreamSeq { standing, .. },
+            ) => Some(standing),
             Self::Refused(Refusal::IfMatch { standing }) => standing.as_ref(),
             Self::Deleted | Self::Refused(_) => None,
         }

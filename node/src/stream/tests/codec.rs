@@ -1,0 +1,169 @@
+//! What is written is read again; and what was written once is read for ever (golden bytes).
+
+use super::*;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn busy_append() -> Command {
+    append("body")
+        .by("p", 1, 2)
+        .seq("s")
+        .if_match("\"7:0:9:c\", W/\"7:0:9\"")
+        .closing()
+}
+
+/// Golden: these bytes are in journals and on wires.
+#[test]
+fn commands_are_written_as_they_were_by_the_first_release() {
+    let table = [
+        (
+            create("text/plain").body("body"),
+            "01e807085f64656661756c74036c6f67000a746578742f706c61696e0000",
+        ),
+        (
+            create("a/b").closing().if_match("*"),
+            "01e807085f64656661756c74036c6f670003612f62010100",
+        ),
+        (
+            append("body"),
+            "01e807085f64656661756c74036c6f6701010a746578742f706c61696e00000000",
+        ),
+        (
+            busy_append(),
+            "01e807085f64656661756c74036c6f6701010a746578742f706c61696e01010170010201017301010200070009010107000900",
+        ),
+        (delete(), "01e807085f64656661756c74036c6f670200"),
+    ];
+    for (command, golden) in table {
+        let (meta, body) = command.encode();
+        assert_eq!(hex(&meta), golden, "{command:?}");
+        assert_eq!(body, command.body);
+        assert_eq!(Command::decode(&meta, body), Ok(command));
+    }
+}
+
+/// Golden: these bytes are in indexes and snapshots.
+#[test]
+fn rows_are_written_as_they_were_by_the_first_release() {
+    let mut kept = Kept::stream("text/plain");
+    kept.tell(&append("abc").seq("s"));
+    kept.tell(&close("").by("p", 1, 0));
+    let row = kept.row.clone().expect("there");
+    assert_eq!(
+        hex(&row.encode()),
+        "01010a746578742f706c61696ee807030001010170010001017301"
+    );
+    assert_eq!(StreamRow::decode(&row.encode()), Ok(row.clone()));
+
+    let ((incarnation, id), claim) = kept.claims.pop_first().expect("there");
+    assert_eq!(hex(&claim.encode()), "01010003e80701");
+    assert_eq!(Claim::decode(&claim.encode()), Ok(claim));
+
+    let name = StreamName::flat("log").expect("legal");
+    let rows = [
+        ImageRow::Stream { name, row },
+        ImageRow::Producer { incarnation, id, claim },
+    ];
+    assert_eq!(
+        hex(&encode_rows(&rows)),
+        "010200085f64656661756c74036c6f67010a746578742f706c61696ee80703000101017001000101730101010170010003e80701"
+    );
+    assert_eq!(decode_rows(&encode_rows(&rows)), Ok(rows.to_vec()));
+}
+
+/// Golden: these bytes are on wires between nodes of neighbouring releases.
+#[test]
+fn outcomes_are_written_as_they_were_by_the_first_release() {
+    let standing = Standing {
+        incarnation: 7,
+        earliest: Offset(0),
+        tail: Offset(300),
+        closed: true,
+    };
+    let producer = Accepted { epoch: 1, seq: 2 };
+    let table = [
+        (Outcome::Created { standing }, "01000700ac0201"),
+        (
+            Outcome::Exists {
+                standing,
+                content_type: "a/b".to_owned(),
+            },
+            "01010700ac020103612f62",
+        ),
+        (
+            Outcome::Appended {
+                standing,
+                producer: Some(producer),
+            },
+            "01020700ac0201010102",
+        ),
+        (Outcome::Duplicate { standing, producer }, "01030700ac02010102"),
+        (Outcome::AlreadyClosed { standing }, "01040700ac0201"),
+        (Outcome::Deleted, "0105"),
+        (Outcome::Refused(Refusal::NotFound), "010600"),
+        (
+            Outcome::Refused(Refusal::Conflict {
+                standing,
+                content_type: "a/b".to_owned(),
+            }),
+            "0106010700ac020103612f62",
+        ),
+        (Outcome::Refused(Refusal::Closed { standing }), "0106020700ac0201"),
+        (
+            Outcome::Refused(Refusal::ContentType {
+                expected: "a/b".to_owned(),
+            }),
+            "01060303612f62",
+        ),
+        (
+            Outcome::Refused(Refusal::StreamSeq {
+                standing,
+                last: "s".to_owned(),
+            }),
+            "0106040700ac02010173",
+        ),
+        (Outcome::Refused(Refusal::Fenced { epoch: 3 }), "01060503"),
+        (
+            Outcome::Refused(Refusal::Gap {
+                expected: 3,
+                received: 5,
+            }),
+            "0106060305",
+        ),
+        (Outcome::Refused(Refusal::MustStartAtZero { received: 5 }), "01060705"),
+        (Outcome::Refused(Refusal::TooManyProducers), "010608"),
+        (Outcome::Refused(Refusal::IfMatch { standing: None }), "01060900"),
+        (Outcome::Refused(Refusal::EmptyAppend), "01060a"),
+        (
+            Outcome::Refused(Refusal::TooLong {
+                field: Field::ProducerNumber,
+            }),
+            "01060b04",
+        ),
+        (Outcome::Refused(Refusal::Full), "01060c"),
+    ];
+    for (outcome, golden) in table {
+        assert_eq!(hex(&outcome.encode()), golden, "{outcome:?}");
+        assert_eq!(Outcome::decode(&outcome.encode()), Ok(outcome));
+    }
+}
+
+#[test]
+fn what_is_cut_off_or_of_another_version_is_refused() {
+    let (meta, _) = busy_append().encode();
+    for len in 0..meta.len() {
+        assert!(Command::decode(&meta[..len], Bytes::new()).is_err(), "cut to {len}");
+    }
+    let mut newer = meta.to_vec();
+    newer[0] = 2;
+    let error = Command::decode(&newer, Bytes::new()).expect_err("of a version to come");
+    assert_eq!(
+        error.to_string(),
+        "command: format version 2, this binary reads up to 1: run the newer binary"
+    );
+    let mut longer = meta.to_vec();
+    longer.push(0);
+    assert!(Command::decode(&longer, Bytes::new()).is_err());
+}
