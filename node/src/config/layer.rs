@@ -77,6 +77,7 @@ impl Draft {
         for (name, value) in variables.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)) {
             match SETTINGS.iter().find(|setting| setting.variable() == name) {
                 Some(setting) => self.read(Place::Variable(name), setting.key, Given::Text(&value)),
+                None if is_service_link(&name, &value) => {}
                 None => {
                     let nearest = nearest(&name, Setting::variable);
                     let message = format!("is no variable of Holdfast's: did you mean {nearest}?");
@@ -208,6 +209,17 @@ fn list(given: Given<'_>) -> Option<Vec<String>> {
         .iter()
         .all(|text| !text.is_empty())
         .then(|| texts.into_iter().map(str::to_owned).collect())
+}
+
+/// Whether Kubernetes put this variable there because a service is called holdfast: `HOLDFAST_SERVICE_HOST`,
+/// `HOLDFAST_PORT=tcp://…`, `HOLDFAST_PEERS_PORT_4437_TCP_ADDR`. Nobody can help those; a node must start among them.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let is_url = value.starts_with("tcp://") || value.starts_with("udp://");
+    let numbered = name
+        .split("_PORT_")
+        .skip(1)
+        .any(|after| after.starts_with(|c: char| c.is_ascii_digit()));
+    name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") || (name.ends_with("_PORT") && is_url) || numbered
 }
 
 /// The setting of a key, or a sentence that names the nearest one.

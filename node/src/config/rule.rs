@@ -71,10 +71,10 @@ fn server(config: &Config, note: &mut impl FnMut(&'static str, String)) {
             "is empty: name the folder that holds what this node stores".to_owned(),
         );
     }
-    if let Some(advertise) = &server.advertise {
-        if let Err(message) = host_and_port(advertise) {
-            note("server.advertise", message);
-        }
+    if let Some(advertise) = &server.advertise
+        && let Err(message) = host_and_port(advertise)
+    {
+        note("server.advertise", message);
     }
 }
 

@@ -81,8 +81,8 @@ pub struct Http {
     /// Most bytes of one catch-up read; the reader goes on from `Stream-Next-Offset`. Default 64MiB, 64KiB to 64GiB.
     /// Answers are streamed, so this bounds the time of a request rather than memory.
     pub max_read: u64,
-    /// Connections open at once; more are closed as they come. Default 10000, 1 to 1000000. Each takes some 20 KiB
-    /// and a file descriptor.
+    /// Connections open at once; more are closed as they come. Default 10000, 1 to 1000000. Each takes buffers and a
+    /// file descriptor: raise the limit of the process with it.
     pub max_connections: u64,
     /// From the first byte of a request's head to its last. Default 10s, 100ms to 5m: a client that sends its head
     /// slower than this is not one.
@@ -207,8 +207,7 @@ impl Default for Journal {
 /// `[index]`: what finds the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Index {
-    /// How often the index is made durable. Default 5s, 100ms to 10m: a restart replays the journal from there, at some
-    /// 100,000 records a second.
+    /// How often the index is made durable. Default 5s, 100ms to 10m: a restart replays the journal from there.
     pub flush_interval: Duration,
     /// Memory for blocks read from disk. Default 64MiB, 1MiB to 256GiB.
     pub block_cache: u64,

@@ -143,6 +143,24 @@ fn a_variable_that_is_none_is_answered_with_the_nearest() {
 }
 
 #[test]
+fn what_kubernetes_puts_into_the_environment_is_let_be() {
+    let links = [
+        ("HOLDFAST_SERVICE_HOST", "10.0.0.1"),
+        ("HOLDFAST_SERVICE_PORT", "4437"),
+        ("HOLDFAST_SERVICE_PORT_HTTP", "4437"),
+        ("HOLDFAST_PORT", "tcp://10.0.0.1:4437"),
+        ("HOLDFAST_PEERS_PORT_4437_TCP", "tcp://10.0.0.1:4437"),
+        ("HOLDFAST_PEERS_PORT_4437_TCP_ADDR", "10.0.0.1"),
+    ];
+    assert_eq!(check_env("", &links), Ok(Config::default()));
+    assert_eq!(
+        said(check_env("", &[("HOLDFAST_SERVER_PORT", "4437")])).len(),
+        1,
+        "a person wrote that"
+    );
+}
+
+#[test]
 fn a_value_of_the_wrong_kind_is_answered_with_the_right_spelling() {
     let table = [
         (
