@@ -199,7 +199,7 @@ mod tests {
 
     /// As version 1 wrote it. It must be readable for ever.
     const GOLDEN: &str = r#"holdfast identity 1
-crc32c 00000000
+crc32c 628e713b
 {
   "node_id": 1,
   "data": "000000000000000000000000000000a1",
