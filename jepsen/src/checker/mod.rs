@@ -1,0 +1,56 @@
+//! The laws, one a file. Each is a function from a history to a verdict.
+//!
+//! | law | in words |
+//! |---|---|
+//! | [`linear`](crate::linear) | there is an order, true to real time, that explains every answer |
+//! | [`log`] | the same for appends and reads alone, without a search |
+//! | [`acknowledged_appends_stay`] | what was acknowledged is there, once |
+//! | [`nothing_read_that_nobody_wrote`] | no foreign bytes, nothing before its time, nothing that was refused |
+//! | [`offsets_grow`] | an offset names one content for ever, and later content has a greater one |
+//! | [`producer_stores_once`] | a tuple is stored once, in order; a fenced one not at all |
+//! | [`closed_stays_closed`] | after the end there is nothing more |
+//! | [`local_reads_are_prefixes`] | the cheap answer may be old, never wrong |
+//! | [`deleted_stays_deleted`] | a re-created stream is another stream |
+//! | [`every_client_answered`] | after the calm every call has its answer |
+//! | [`something_happened`] | a run in which nothing happened proves nothing |
+
+pub mod acknowledged_appends_stay;
+pub mod closed_stays_closed;
+pub mod deleted_stays_deleted;
+pub mod every_client_answered;
+pub mod local_reads_are_prefixes;
+pub mod log;
+pub mod nothing_read_that_nobody_wrote;
+pub mod offsets_grow;
+pub mod producer_stores_once;
+pub mod sessions;
+pub mod something_happened;
+#[cfg(test)]
+pub(crate) mod tale;
+
+use crate::linear;
+use crate::verdict::Law;
+
+/// Every law, the quick ones first.
+pub const LAWS: [Law; 11] = [
+    something_happened::LAW,
+    every_client_answered::LAW,
+    nothing_read_that_nobody_wrote::LAW,
+    acknowledged_appends_stay::LAW,
+    offsets_grow::LAW,
+    producer_stores_once::LAW,
+    closed_stays_closed::LAW,
+    deleted_stays_deleted::LAW,
+    local_reads_are_prefixes::LAW,
+    log::LAW,
+    Law {
+        name: linear::LAW,
+        judge: linear::linearizable,
+    },
+];
+
+/// A law by its name.
+#[must_use]
+pub fn law(name: &str) -> Option<Law> {
+    LAWS.into_iter().find(|law| law.name == name)
+}

@@ -1,0 +1,10 @@
+//! Appends of fresh records to logs. What ends Unknown is let go: a second try would be another append.
+
+use super::Actor;
+
+pub(super) async fn run(mut actor: Actor) {
+    while actor.goes_on().await {
+        let (log, append) = (actor.any_log(), actor.fresh());
+        actor.client.append(actor.node, &log, append).await;
+    }
+}
