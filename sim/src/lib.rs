@@ -1,5 +1,10 @@
 //! What can go wrong: the false world around the same nodes.
 
+pub mod clock;
+pub mod cold;
+pub mod disk;
 pub mod engine;
 pub mod fault;
+pub mod index;
 pub mod net;
+pub mod tell;
