@@ -67,7 +67,7 @@ impl CommitLoop {
 
     async fn work(&mut self) -> Result<(), JournalError> {
         // What the recovery found is synced; this says so durably, and begins a segment where one is to be begun.
-        self.shared.state().seal();
+        self.shared.state().seal(&self.shared.options);
         while self.commit().await? {}
         self.rest().await?;
         loop {
@@ -80,8 +80,8 @@ impl CommitLoop {
                 self.rest().await?;
             } else if closing {
                 while self.commit().await? {}
-                self.shared.state().seal();
-                self.commit().await?;
+                self.shared.state().seal(&self.shared.options);
+                while self.commit().await? {}
                 return Ok(());
             } else {
                 self.shared.work.notified().await;
@@ -126,7 +126,7 @@ impl CommitLoop {
                 return Ok(());
             }
             (
-                if state.seal() {
+                if state.seal(&self.shared.options) {
                     state.slots.front().cloned()
                 } else {
                     None
@@ -136,7 +136,7 @@ impl CommitLoop {
         };
         if let (Some(seal), Some((segment, file))) = (seal, self.open.clone()) {
             // Not synced: it is the beginning of the next batch, which writes it once more. Until then it proves, if
-            // it reaches the disk by itself, that the last batch is no unfinished one.
+            // it reaches the disk by itself, that the last batch was synced.
             let chain = self.chain;
             let pieces = self.encode(std::slice::from_ref(&seal));
             self.chain = chain;
@@ -168,16 +168,17 @@ impl CommitLoop {
             return Ok((file.clone(), false));
         }
         let name = format::file_name(&self.shared.folder, segment);
-        let (file, new) = match (&first.what, self.spare.take()) {
-            (What::Head { capacity, .. }, Some((spare, file, len))) if spare == segment => {
-                if len < *capacity {
+        let (file, new) = match (&first.what, &self.spare) {
+            (What::Record { .. }, _) => (self.shared.disk.open(&name).await.told("open", &name)?, false),
+            (What::Head { capacity, .. }, Some((spare, file, len))) if *spare == segment => {
+                if len < capacity {
                     file.set_len(*capacity).await.told("preallocate", &name)?;
                 }
-                (file, false)
+                (file.clone(), false)
             }
             (What::Head { capacity, .. }, _) => (self.create(segment, *capacity).await?, true),
-            (What::Record { .. }, _) => (self.shared.disk.open(&name).await.told("open", &name)?, false),
         };
+        self.spare = self.spare.take().filter(|spare| spare.0 > segment);
         self.shared.files().put(segment, file.clone());
         self.open = Some((segment, file.clone()));
         Ok((file, new))

@@ -235,11 +235,15 @@ impl State {
         }
     }
 
-    /// Places a `Seal` at the start of a batch of its own, if there is room for it and need of it.
-    pub(super) fn seal(&mut self) -> bool {
-        let room = self.tail.offset + 2 * LEAD <= self.tail.capacity;
-        if self.tail.sealed || !room || !self.slots.is_empty() {
+    /// Places a record at the start of a batch of its own, which proves that all before it is synced: a `Seal`, or
+    /// the `End` of the segment where there is no room for one. `false` if there is no need, or something waits.
+    pub(super) fn seal(&mut self, options: &Options) -> bool {
+        if self.tail.sealed || !self.slots.is_empty() {
             return false;
+        }
+        if self.tail.offset + 2 * LEAD > self.tail.capacity {
+            self.roll(options, 0);
+            return true;
         }
         let seal = Record {
             kind: Kind::Seal,
@@ -309,8 +313,13 @@ impl State {
 
     /// Whether a batch should be written now.
     pub(super) fn is_due(&self, options: &Options) -> bool {
-        // What nobody waits for is written along with the rest; alone only when it becomes much.
-        !self.waiters.is_empty() || self.queued_bytes > options.queue_bytes / 2
+        // What nobody waits for is written along with the rest; alone only when it becomes much, or when it begins a
+        // segment: the last batch of the one before is not proven to be synced until there is something behind it.
+        let begins = self
+            .slots
+            .front()
+            .is_some_and(|slot| matches!(slot.what, What::Head { .. }));
+        !self.waiters.is_empty() || begins || self.queued_bytes > options.queue_bytes / 2
     }
 
     /// The slots of the next batch: as many as wait, in one segment, of at most `batch_bytes`, at least one.
