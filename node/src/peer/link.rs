@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use net::{
     dice::Stream as Chance,
-    rt::{self, TcpStream},
+    rt::{self, Instant, TcpStream},
 };
 use rand::RngExt;
 use tokio::sync::{Notify, oneshot};
@@ -326,11 +326,16 @@ impl Link {
             let address = self.address();
             let reason = match self.connect(&address).await {
                 Ok(line) => {
-                    said = None;
-                    pause = self.options.backoff_min;
-                    tracing::info!(peer = self.to, address, "connected to a peer");
+                    let since = Instant::now();
                     self.enter(PeerState::Connected, None);
-                    Dialing::new(&self, line, &self.options).await
+                    tracing::info!(peer = self.to, address, "connected to a peer");
+                    let reason = Dialing::new(&self, line, &self.options).await;
+                    // A line that breaks as soon as it is up is as bad as none, and not to be tried in a hurry.
+                    if since.elapsed() > self.options.backoff_max {
+                        said = None;
+                        pause = self.options.backoff_min;
+                    }
+                    reason
                 }
                 Err(reason) => reason,
             };

@@ -1,0 +1,119 @@
+//! What a node refuses at its start: with exit code 2, at once, and with a sentence that says what to do.
+
+use std::{fs, path::Path, time::Duration};
+
+use super::process::{Server, free_authorities, run};
+
+fn node(folder: &Path, name: &str, more: &[&str]) -> Server {
+    let [authority] = free_authorities();
+    let data = folder.join("data").display().to_string();
+    let arguments = [&["serve", "--listen", &authority, "--data-dir", &data], more].concat();
+    Server::new(folder, name, &authority, &arguments)
+}
+
+/// A directory that a node on its own has used.
+async fn used(folder: &Path) {
+    let mut server = node(folder, "first", &[]);
+    server.start();
+    server.ready("/readyz/cluster").await;
+    server.kill();
+}
+
+async fn refuses(mut server: Server, because: &[&str]) {
+    server.start();
+    let status = server.end().await;
+    let said = server.said();
+    assert_eq!(status.code(), Some(2), "it said:\n{said}");
+    for words in because {
+        assert!(said.contains(words), "missing {words:?}; it said:\n{said}");
+    }
+    println!("refused: {}", said.lines().last().unwrap_or_default());
+}
+
+#[test]
+fn a_directory_in_use_is_refused() {
+    run(Duration::from_secs(30), async {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = node(folder.path(), "first", &[]);
+        first.start();
+        first.ready("/readyz/cluster").await;
+        refuses(node(folder.path(), "second", &[]), &["in use by another process"]).await;
+        first.ready("/readyz/cluster").await;
+    });
+}
+
+#[test]
+fn a_directory_of_another_node_is_refused() {
+    run(Duration::from_secs(30), async {
+        let folder = tempfile::tempdir().unwrap();
+        used(folder.path()).await;
+        let second = node(folder.path(), "second", &["--node-id", "2"]);
+        refuses(second, &["belongs to node 1", "set `server.node_id = 1`"]).await;
+    });
+}
+
+#[test]
+fn a_directory_of_another_cluster_is_refused() {
+    run(Duration::from_secs(30), async {
+        let folder = tempfile::tempdir().unwrap();
+        used(folder.path()).await;
+        let file = folder.path().join("other.toml");
+        fs::write(
+            &file,
+            "version = 1\n[cluster]\nname = \"other\"\nbootstrap_node_id = 1\n",
+        )
+        .unwrap();
+        let file = file.display().to_string();
+        let second = node(folder.path(), "second", &["--config", &file]);
+        refuses(second, &["belongs to a node on its own", "cluster `other`"]).await;
+    });
+}
+
+#[test]
+fn a_directory_with_another_number_of_groups_is_refused() {
+    run(Duration::from_secs(30), async {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("groups.toml");
+        let config =
+            |groups| format!("version = 1\n[cluster]\nname = \"c\"\nbootstrap_node_id = 1\ngroups = {groups}\n");
+        fs::write(&file, config(4)).unwrap();
+        let path = file.display().to_string();
+        let mut first = node(folder.path(), "first", &["--config", &path]);
+        first.start();
+        first.ready("/readyz/cluster").await;
+        first.kill();
+        fs::write(&file, config(8)).unwrap();
+        refuses(
+            node(folder.path(), "second", &["--config", &path]),
+            &["made for 4 groups", "cluster.groups = 4"],
+        )
+        .await;
+    });
+}
+
+#[test]
+fn a_directory_of_a_newer_version_is_refused() {
+    run(Duration::from_secs(30), async {
+        let folder = tempfile::tempdir().unwrap();
+        used(folder.path()).await;
+        let file = folder.path().join("data/identity");
+        let identity = fs::read_to_string(&file).unwrap();
+        assert!(identity.starts_with("holdfast identity 1\n"));
+        fs::write(&file, identity.replacen("identity 1", "identity 2", 1)).unwrap();
+        refuses(node(folder.path(), "second", &[]), &["written by a newer Holdfast"]).await;
+    });
+}
+
+#[test]
+fn a_damaged_identity_is_refused() {
+    run(Duration::from_secs(30), async {
+        let folder = tempfile::tempdir().unwrap();
+        used(folder.path()).await;
+        let file = folder.path().join("data/identity");
+        let mut identity = fs::read(&file).unwrap();
+        let at = identity.len() / 2;
+        identity[at] ^= 1;
+        fs::write(&file, identity).unwrap();
+        refuses(node(folder.path(), "second", &[]), &["`identity`", "damaged"]).await;
+    });
+}
