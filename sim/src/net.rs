@@ -339,6 +339,11 @@ impl Inner {
         match state.ways.send(from, to, bytes, now_ns, &mut state.dice) {
             Fate::Arrives { leaves_ns, at_ns } => (packet.leaves_ns, packet.at_ns) = (leaves_ns, at_ns),
             Fate::Lost => {
+                // The other side hears of it, or is left waiting: both happen.
+                let throw = state.dice.next_u64();
+                if throw & 1 == 0 {
+                    self.call_at(state, now_ns + (throw >> 32), call::RESET, 1 - side, key);
+                }
                 self.break_side(state, key, side, ErrorKind::TimedOut, wakes);
                 return;
             }
