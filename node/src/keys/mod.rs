@@ -8,10 +8,11 @@
 //! 01 group                                       how far the group has applied
 //! 02 group                                       which generation of its rows is the true one
 //! 03 group                                       its last applied membership
-//! 04 segment                                     how many bytes of a journal segment are live
 //! 10 group generation 01 bucket 00 name          a stream
 //! 10 group generation 02 incarnation id          a producer of a stream
 //! 10 group generation 03 incarnation end         a run of a stream's bytes
+//! 10 group generation 04 segment                 how many bytes of a journal segment its chunks refer to
+//! 10 group generation 05 incarnation             a deleted stream whose chunks are still to be swept
 //! ```
 //!
 //! A snapshot is installed into a new generation beside the rows that are served, and switched in by one batch that
@@ -52,11 +53,6 @@ pub enum Key<'a> {
         /// The group.
         group: u32,
     },
-    /// A [`number`]: bytes of a journal segment that something still refers to.
-    SegmentLive {
-        /// The segment.
-        segment: u64,
-    },
     /// A [`StreamRow`](crate::stream::StreamRow).
     Stream {
         /// The group.
@@ -91,18 +87,37 @@ pub enum Key<'a> {
         /// One past the chunk's last byte.
         end: Offset,
     },
+    /// A [`number`]: bytes of a journal segment that the generation's chunks refer to.
+    SegmentLive {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+        /// The segment.
+        segment: u64,
+    },
+    /// Nothing: the stream is deleted, its chunks are still to be swept.
+    Trash {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+        /// The stream.
+        incarnation: u64,
+    },
 }
 
 const VERSION: u8 = 0x00;
 const APPLIED: u8 = 0x01;
 const GENERATION: u8 = 0x02;
 const MEMBERSHIP: u8 = 0x03;
-const SEGMENT_LIVE: u8 = 0x04;
 const ROWS: u8 = 0x10;
 
 const STREAM: u8 = 0x01;
 const PRODUCER: u8 = 0x02;
 const CHUNK: u8 = 0x03;
+const SEGMENT_LIVE: u8 = 0x04;
+const TRASH: u8 = 0x05;
 
 impl<'a> Key<'a> {
     /// The key of a stream's row.
@@ -133,10 +148,6 @@ impl<'a> Key<'a> {
             Self::Membership { group } => {
                 key.push(MEMBERSHIP);
                 key.extend(group.to_be_bytes());
-            }
-            Self::SegmentLive { segment } => {
-                key.push(SEGMENT_LIVE);
-                key.extend(segment.to_be_bytes());
             }
             Self::Stream {
                 group,
@@ -170,6 +181,19 @@ impl<'a> Key<'a> {
                 key.extend(incarnation.to_be_bytes());
                 key.extend(end.0.to_be_bytes());
             }
+            Self::SegmentLive {
+                group,
+                generation,
+                segment,
+            } => {
+                key = row_prefix(group, generation, SEGMENT_LIVE);
+                key.extend(segment.to_be_bytes());
+            }
+            Self::Trash {
+                group,
+                generation,
+                incarnation,
+            } => key = incarnation_prefix(group, generation, TRASH, incarnation),
         }
         key.into()
     }
@@ -200,9 +224,6 @@ impl<'a> Key<'a> {
             },
             MEMBERSHIP => Self::Membership {
                 group: rest.try_get_u32().ok()?,
-            },
-            SEGMENT_LIVE => Self::SegmentLive {
-                segment: rest.try_get_u64().ok()?,
             },
             ROWS => {
                 let (group, generation) = (rest.try_get_u32().ok()?, rest.try_get_u64().ok()?);
@@ -237,6 +258,16 @@ impl<'a> Key<'a> {
                             end,
                         }
                     }
+                    SEGMENT_LIVE => Self::SegmentLive {
+                        group,
+                        generation,
+                        segment: rest.try_get_u64().ok()?,
+                    },
+                    TRASH => Self::Trash {
+                        group,
+                        generation,
+                        incarnation: rest.try_get_u64().ok()?,
+                    },
                     _ => return None,
                 }
             }
@@ -264,7 +295,7 @@ impl KeyRange {
         Self::of_prefix(&prefix)
     }
 
-    /// All rows of a generation of a group: streams, then producers, then chunks.
+    /// All rows of a generation of a group: streams, producers, chunks, then the books.
     #[must_use]
     pub fn generation(group: u32, generation: u64) -> Self {
         Self::of_prefix(&generation_prefix(group, generation))
@@ -317,10 +348,16 @@ impl KeyRange {
         }
     }
 
-    /// The live bytes of all journal segments, by segment.
+    /// The live bytes of all journal segments a generation refers to, by segment.
     #[must_use]
-    pub fn segments() -> Self {
-        Self::of_prefix(&[SEGMENT_LIVE])
+    pub fn segments(group: u32, generation: u64) -> Self {
+        Self::of_prefix(&row_prefix(group, generation, SEGMENT_LIVE))
+    }
+
+    /// All deleted streams of a generation that are still to be swept.
+    #[must_use]
+    pub fn trash(group: u32, generation: u64) -> Self {
+        Self::of_prefix(&row_prefix(group, generation, TRASH))
     }
 
     /// All keys that begin so.

@@ -15,7 +15,6 @@ fn keys_are_written_as_they_were_by_the_first_release() {
         (Key::Applied { group }, "0100000003"),
         (Key::Generation { group }, "0200000003"),
         (Key::Membership { group }, "0300000003"),
-        (Key::SegmentLive { segment: 258 }, "040000000000000102"),
         (
             Key::Stream {
                 group,
@@ -42,6 +41,22 @@ fn keys_are_written_as_they_were_by_the_first_release() {
                 end: Offset(1024),
             },
             "10000000030000000000000001 03 000000000000004d 0000000000000400",
+        ),
+        (
+            Key::SegmentLive {
+                group,
+                generation,
+                segment: 258,
+            },
+            "10000000030000000000000001 04 0000000000000102",
+        ),
+        (
+            Key::Trash {
+                group,
+                generation,
+                incarnation,
+            },
+            "10000000030000000000000001 05 000000000000004d",
         ),
     ];
     for (key, golden) in table {
@@ -122,7 +137,7 @@ fn the_last_generation_of_the_last_group_has_a_range_too() {
 
 fn any_key() -> impl Strategy<Value = (u8, u32, u64, u64, u64, String, String)> {
     (
-        0..8_u8,
+        0..9_u8,
         0..3_u32,
         0..3_u64,
         0..3_u64,
@@ -139,7 +154,11 @@ fn key<'a>(parts: &'a (u8, u32, u64, u64, u64, String, String)) -> Key<'a> {
         1 => Key::Applied { group },
         2 => Key::Generation { group },
         3 => Key::Membership { group },
-        4 => Key::SegmentLive { segment: offset },
+        4 => Key::SegmentLive {
+            group,
+            generation,
+            segment: offset,
+        },
         5 => Key::Stream {
             group,
             generation,
@@ -151,6 +170,11 @@ fn key<'a>(parts: &'a (u8, u32, u64, u64, u64, String, String)) -> Key<'a> {
             generation,
             incarnation,
             id: name,
+        },
+        7 => Key::Trash {
+            group,
+            generation,
+            incarnation,
         },
         _ => Key::Chunk {
             group,
@@ -168,10 +192,11 @@ fn rank<'a>(key: Key<'a>) -> (u8, u64, u64, u8, Key<'a>) {
         Key::Applied { .. } => (1, 0, 0, 0, key),
         Key::Generation { .. } => (2, 0, 0, 0, key),
         Key::Membership { .. } => (3, 0, 0, 0, key),
-        Key::SegmentLive { .. } => (4, 0, 0, 0, key),
         Key::Stream { group, generation, .. } => (5, group.into(), generation, 1, key),
         Key::Producer { group, generation, .. } => (5, group.into(), generation, 2, key),
         Key::Chunk { group, generation, .. } => (5, group.into(), generation, 3, key),
+        Key::SegmentLive { group, generation, .. } => (5, group.into(), generation, 4, key),
+        Key::Trash { group, generation, .. } => (5, group.into(), generation, 5, key),
     }
 }
 

@@ -1,0 +1,230 @@
+//! Committed entries become state: the law judges, one batch of the index keeps everything it said.
+//!
+//! The bytes of a body are in the journal already, as part of the entry: chunk rows point there.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use storage::index::Batch;
+
+use super::codec::next_index;
+use super::log::Slot;
+use super::machine::{Machine, State, damaged};
+use super::types::{Answer, Entry, Envelope, LogId, Payload, StoredMembership};
+use crate::keys::{Chunk, Key, KeyRange, Place};
+use crate::stream::{Claim, Command, Loaded, Moment, Offset, RowChange, Stored, StreamName, StreamRow, apply};
+
+/// The most bytes one chunk row stands for: what is read from a disk, and verified, at once.
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
+
+/// What one batch changes, before it is written.
+#[derive(Default)]
+struct Changes {
+    batch: Batch,
+    /// The streams touched, as they are now.
+    rows: BTreeMap<StreamName, Option<Arc<StreamRow>>>,
+    claims: BTreeMap<(u64, String), Claim>,
+    membership: bool,
+    segments: Vec<u64>,
+    cached: Vec<(u64, u64, Bytes)>,
+    trash: bool,
+}
+
+impl Machine {
+    /// Applies entries that follow what was applied, in one batch. Their bytes must be durable here.
+    ///
+    /// # Errors
+    /// If the index fails or an entry makes no sense. The group must stop then: memory may be ahead of the index.
+    pub(super) fn apply(&self, entries: &[Entry]) -> io::Result<Vec<Answer>> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let mut changes = Changes::default();
+        let mut answers = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let id = entry.log_id;
+            let expected = next_index(state.position.applied);
+            if id.index != expected {
+                return Err(io::Error::other(format!("entry {id} was to be applied where {expected} comes next")));
+            }
+            let (answer, tag) = match &entry.payload {
+                Payload::Blank => (None, 0),
+                Payload::Membership(membership) => {
+                    state.position.membership = StoredMembership::new(Some(id), membership.clone());
+                    changes.membership = true;
+                    (None, 1)
+                }
+                Payload::Normal(envelope) => {
+                    let outcome = self.command(state, &mut changes, id, envelope)?;
+                    let tag = u64::from(crc32c::crc32c(&outcome.encode())) << 8 | 2;
+                    (Some(outcome), tag)
+                }
+            };
+            state.position.applied = Some(id);
+            state.position.digest = chain(state.position.digest, id, tag);
+            answers.push(Answer(answer));
+        }
+        let changed = self.write(state, changes)?;
+        let unflushed = next_index(state.position.applied) - next_index(state.flushed.applied);
+        let much = state.trash || unflushed >= self.flush_entries;
+        drop(guard);
+        self.moved.notify_waiters();
+        if much {
+            self.work.notify_one();
+        }
+        for (stream, row) in changed {
+            self.observer.changed(self.group, &stream, row.as_deref());
+        }
+        Ok(answers)
+    }
+
+    fn command(
+        &self,
+        state: &mut State,
+        changes: &mut Changes,
+        id: LogId,
+        envelope: &Envelope,
+    ) -> io::Result<crate::stream::Outcome> {
+        let command = Command::decode(&envelope.meta, envelope.body.clone()).map_err(damaged)?;
+        let row = match changes.rows.get(&command.stream) {
+            Some(row) => row.clone(),
+            None => self.row(state, &command.stream)?,
+        };
+        let claim = match (&row, command.producer()) {
+            (Some(row), Some(tuple)) => self.claim(state, changes, row.incarnation, &tuple.id)?,
+            _ => None,
+        };
+        let loaded = Loaded { row: row.as_deref(), claim: claim.as_ref() };
+        let moment = Moment { index: id.index, last_now_ms: state.position.last_now_ms };
+        let transition = apply(loaded, &command, moment);
+
+        state.position.last_now_ms = transition.now_ms;
+        if let Some(stored) = transition.stored {
+            self.store(state, changes, id.index, &stored, &command.body)?;
+        }
+        match transition.row {
+            RowChange::Keep => {}
+            RowChange::Put(row) => {
+                if let (Some(claim), Some(tuple)) = (transition.claim, command.producer()) {
+                    changes.claims.insert((row.incarnation, tuple.id.clone()), claim);
+                }
+                changes.rows.insert(command.stream, Some(Arc::new(row)));
+            }
+            RowChange::Delete => {
+                changes.rows.insert(command.stream, None);
+            }
+        }
+        if let Some(incarnation) = transition.dropped {
+            let (group, generation) = (self.group, state.generation);
+            // Claims of this incarnation in this batch come first, then the range that takes them all away.
+            self.put_claims(state, changes);
+            let producers = KeyRange::producers(group, generation, incarnation);
+            changes.batch.delete_range(producers.from, producers.to);
+            changes.batch.put(Key::Trash { group, generation, incarnation }.encode(), Bytes::new());
+            changes.trash = true;
+        }
+        Ok(transition.outcome)
+    }
+
+    fn claim(&self, state: &State, changes: &Changes, incarnation: u64, id: &str) -> io::Result<Option<Claim>> {
+        if let Some(claim) = changes.claims.get(&(incarnation, id.to_owned())) {
+            return Ok(Some(*claim));
+        }
+        let key = Key::Producer { group: self.group, generation: state.generation, incarnation, id };
+        match self.index.get(&key.encode())? {
+            Some(bytes) => Claim::decode(&bytes).map(Some).map_err(damaged),
+            None => Ok(None),
+        }
+    }
+
+    fn store(
+        &self,
+        state: &mut State,
+        changes: &mut Changes,
+        index: u64,
+        stored: &Stored,
+        body: &Bytes,
+    ) -> io::Result<()> {
+        let slot: Option<Slot> = self.log.state().slot(index);
+        let at = match slot {
+            Some(slot) if u64::from(slot.body_len) == stored.len => slot.body_at(),
+            _ => return Err(io::Error::other(format!("the log does not hold the body of entry {index}"))),
+        };
+        let (group, generation, incarnation) = (self.group, state.generation, stored.incarnation);
+        let mut offset = stored.offset.0;
+        for (skip, piece) in (0_u64..).step_by(CHUNK_BYTES).zip(body.chunks(CHUNK_BYTES)) {
+            offset += piece.len() as u64;
+            let place = Place::Journal(storage::journal::Position { offset: at.offset + skip, ..at });
+            let chunk = Chunk { place, len: piece.len() as u32, crc32c: crc32c::crc32c(piece) };
+            let key = Key::Chunk { group, generation, incarnation, end: Offset(offset) };
+            changes.batch.put(key.encode(), chunk.encode());
+        }
+        *state.live.entry(at.segment).or_default() += stored.len;
+        if changes.segments.last() != Some(&at.segment) {
+            changes.segments.push(at.segment);
+        }
+        changes.cached.push((incarnation, stored.offset.0, body.clone()));
+        Ok(())
+    }
+
+    fn put_claims(&self, state: &State, changes: &mut Changes) {
+        let (group, generation) = (self.group, state.generation);
+        for ((incarnation, id), claim) in std::mem::take(&mut changes.claims) {
+            let key = Key::Producer { group, generation, incarnation, id: &id };
+            changes.batch.put(key.encode(), claim.encode());
+        }
+    }
+
+    /// Writes the batch; returns the streams that changed.
+    fn write(
+        &self,
+        state: &mut State,
+        mut changes: Changes,
+    ) -> io::Result<BTreeMap<StreamName, Option<Arc<StreamRow>>>> {
+        let (group, generation) = (self.group, state.generation);
+        self.put_claims(state, &mut changes);
+        for (name, row) in &changes.rows {
+            let key = Key::stream(group, generation, name).encode();
+            match row {
+                Some(row) => {
+                    changes.batch.put(key, row.encode());
+                    state.rows.put(name, row.clone());
+                }
+                None => {
+                    changes.batch.delete(key);
+                    state.rows.remove(name);
+                }
+            }
+        }
+        let mut segments = changes.segments;
+        segments.sort_unstable();
+        segments.dedup();
+        state.put_live(&mut changes.batch, group, segments);
+        state.position.put(&mut changes.batch, group, changes.membership);
+        state.trash |= changes.trash;
+        self.index.write(changes.batch)?;
+        for (incarnation, offset, bytes) in changes.cached {
+            self.tail.put(group, incarnation, offset, bytes);
+        }
+        Ok(changes.rows)
+    }
+}
+
+/// The next link of the chain over everything applied.
+fn chain(digest: u64, id: LogId, tag: u64) -> u64 {
+    let mut hash = digest ^ 0xcbf2_9ce4_8422_2325;
+    for number in [id.leader_id.term, id.index, tag] {
+        for byte in number.to_le_bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    hash
+}
+
+/// The journal segment of an encoded chunk row, and its length.
+pub(super) fn chunk_extent(row: &[u8]) -> io::Result<(u64, u64)> {
+    let chunk = Chunk::decode(row).map_err(damaged)?;
+    let Place::Journal(position) = chunk.place;
+    Ok((position.segment, chunk.len.into()))
+}

@@ -1,0 +1,97 @@
+//! The state of a group at one moment, to be sent to a follower that fell behind.
+//!
+//! Rows are copied under the group's lock, so that they are of one moment: some 200 bytes of memory for each stream,
+//! producer and chunk of the group while the transfer lasts. Bytes are not copied: they never change where they lie, and
+//! the segments that hold them are pinned until the image is dropped.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+use super::apply::chunk_extent;
+use super::machine::{Machine, Position, damaged, each_row};
+use crate::keys::{Chunk, Key, KeyRange};
+use crate::stream::{Claim, ImageRow, Offset, StreamName, StreamRow};
+
+/// A group's state at one moment.
+pub(super) struct Taken {
+    machine: Arc<Machine>,
+    pub(super) position: Position,
+    pub(super) rows: Vec<ImageRow>,
+    pub(super) chunks: Vec<TakenChunk>,
+    pinned: BTreeSet<u64>,
+}
+
+/// Where bytes of a stream lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TakenChunk {
+    pub(super) incarnation: u64,
+    pub(super) end: Offset,
+    pub(super) chunk: Chunk,
+}
+
+impl Taken {
+    /// Takes the state as it is now. Scans all rows of the group under its lock: not for the thread of a runtime.
+    ///
+    /// # Errors
+    /// If the index fails.
+    pub(super) fn take(machine: &Arc<Machine>) -> io::Result<Self> {
+        let mut state = machine.state();
+        let (group, generation) = (machine.group, state.generation);
+        let index = &*machine.index;
+        let mut rows = Vec::new();
+        let mut living = BTreeSet::new();
+        each_row(index, &KeyRange::streams(group, generation), |key, value| {
+            if let Key::Stream { bucket, name, .. } = Key::decode(key).map_err(damaged)? {
+                let row = StreamRow::decode(value).map_err(damaged)?;
+                living.insert(row.incarnation);
+                rows.push(ImageRow::Stream { name: StreamName::from_parts(bucket, name), row });
+            }
+            Ok(())
+        })?;
+        each_row(index, &KeyRange::all_producers(group, generation), |key, value| {
+            if let Key::Producer { incarnation, id, .. } = Key::decode(key).map_err(damaged)? {
+                let claim = Claim::decode(value).map_err(damaged)?;
+                rows.push(ImageRow::Producer { incarnation, id: id.to_owned(), claim });
+            }
+            Ok(())
+        })?;
+        let (mut chunks, mut pinned) = (Vec::new(), BTreeSet::new());
+        each_row(index, &KeyRange::all_chunks(group, generation), |key, value| {
+            if let Key::Chunk { incarnation, end, .. } = Key::decode(key).map_err(damaged)?
+                && living.contains(&incarnation)
+            {
+                let chunk = Chunk::decode(value).map_err(damaged)?;
+                pinned.insert(chunk_extent(value)?.0);
+                chunks.push(TakenChunk { incarnation, end, chunk });
+            }
+            Ok(())
+        })?;
+        for segment in &pinned {
+            *state.pins.entry(*segment).or_default() += 1;
+        }
+        let position = state.position.clone();
+        drop(state);
+        Ok(Self { machine: machine.clone(), position, rows, chunks, pinned })
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.machine.unpin(&self.pinned);
+    }
+}
+
+impl Machine {
+    pub(super) fn unpin(&self, segments: &BTreeSet<u64>) {
+        let mut state = self.state();
+        for segment in segments {
+            if let Some(pins) = state.pins.get_mut(segment) {
+                *pins -= 1;
+                if *pins == 0 {
+                    state.pins.remove(segment);
+                }
+            }
+        }
+    }
+}

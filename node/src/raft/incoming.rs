@@ -1,0 +1,188 @@
+//! The state of a group as another node sends it: collected beside the rows that are served, then switched in at once.
+//!
+//! Bytes go to the journal, rows into a generation of their own. Nothing of it counts before the one batch that puts the
+//! new generation in force; a crash before that leaves rows that the next start drops, and bytes nobody refers to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use net::rt;
+use storage::index::Batch;
+use storage::journal::{JournalError, Kind, Record};
+
+use super::codec::BadBytes;
+use super::machine::{Machine, Position, damaged};
+use super::state_machine::ImageMeta;
+use crate::keys::{Chunk, Key, KeyRange, Place, number};
+use crate::stream::{ImageRow, Offset, decode_rows};
+
+/// A state that is being received, or has been.
+pub(super) struct Incoming {
+    machine: Arc<Machine>,
+    /// The sender's number for this transfer.
+    pub(super) id: u64,
+    /// The next piece's number.
+    pub(super) next: u64,
+    /// When the last piece came.
+    pub(super) heard: rt::Instant,
+    generation: u64,
+    pub(super) position: Position,
+    live: BTreeMap<u64, u64>,
+    pinned: BTreeSet<u64>,
+    installed: bool,
+}
+
+/// The place of one run of bytes in a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Run {
+    pub(super) incarnation: u64,
+    pub(super) end: u64,
+    pub(super) len: u32,
+    pub(super) crc32c: u32,
+}
+
+impl Incoming {
+    /// Begins a transfer.
+    pub(super) fn begin(machine: &Arc<Machine>, id: u64, position: Position) -> Self {
+        let generation = {
+            let mut state = machine.state();
+            state.generation_begun = state.generation_begun.max(state.generation) + 1;
+            state.generation_begun
+        };
+        Self {
+            machine: machine.clone(),
+            id,
+            next: 1,
+            heard: rt::Instant::now(),
+            generation,
+            position,
+            live: BTreeMap::new(),
+            pinned: BTreeSet::new(),
+            installed: false,
+        }
+    }
+
+    /// Takes a block of rows.
+    ///
+    /// # Errors
+    /// If it makes no sense, or the index fails.
+    pub(super) fn rows(&mut self, block: &[u8]) -> io::Result<()> {
+        let (group, generation) = (self.machine.group, self.generation);
+        let mut batch = Batch::default();
+        for row in decode_rows(block).map_err(damaged)? {
+            match row {
+                ImageRow::Stream { name, row } => {
+                    batch.put(Key::stream(group, generation, &name).encode(), row.encode());
+                }
+                ImageRow::Producer { incarnation, id, claim } => {
+                    let key = Key::Producer { group, generation, incarnation, id: &id };
+                    batch.put(key.encode(), claim.encode());
+                }
+            }
+        }
+        self.machine.index.write(batch)
+    }
+
+    /// Takes runs of bytes, which lie one after the other in `bytes`. Waits while the disk is behind.
+    ///
+    /// # Errors
+    /// If they are not what was sent, or the journal or the index fails.
+    pub(super) async fn bytes(&mut self, runs: &[Run], mut bytes: Bytes) -> io::Result<()> {
+        let (group, generation) = (self.machine.group, self.generation);
+        let mut records = Vec::with_capacity(runs.len());
+        for run in runs {
+            let len = run.len as usize;
+            if bytes.len() < len {
+                return Err(BadBytes::new("snapshot", "bytes are missing").into());
+            }
+            let piece = bytes.split_to(len);
+            if crc32c::crc32c(&piece) != run.crc32c {
+                return Err(BadBytes::new("snapshot", "bytes were damaged on the way").into());
+            }
+            records.push(Record { kind: Kind::Hot, group, index: run.end, term: 0, payload: vec![piece] });
+        }
+        self.machine.journal.ready().await;
+        let placed = self.machine.journal.append_lazily(records);
+        let mut batch = Batch::default();
+        let mut pinned = Vec::new();
+        for (run, placed) in runs.iter().zip(placed) {
+            if placed == storage::journal::Placed::NOWHERE {
+                return Err(io::Error::other("the journal takes nothing more"));
+            }
+            let segment = placed.position.segment;
+            *self.live.entry(segment).or_default() += u64::from(run.len);
+            if self.pinned.insert(segment) {
+                pinned.push(segment);
+            }
+            let chunk = Chunk { place: Place::Journal(placed.position), len: run.len, crc32c: run.crc32c };
+            let key = Key::Chunk { group, generation, incarnation: run.incarnation, end: Offset(run.end) };
+            batch.put(key.encode(), chunk.encode());
+        }
+        {
+            let mut state = self.machine.state();
+            for segment in pinned {
+                *state.pins.entry(segment).or_default() += 1;
+            }
+        }
+        self.machine.index.write(batch)
+    }
+
+    /// Makes all bytes durable that were taken.
+    ///
+    /// # Errors
+    /// If the journal fails.
+    pub(super) async fn settle(&self) -> Result<(), JournalError> {
+        self.machine.journal.append_durable(Vec::new()).await.map(drop)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.machine.unpin(&self.pinned);
+        if !self.installed {
+            let range = KeyRange::generation(self.machine.group, self.generation);
+            let mut batch = Batch::default();
+            batch.delete_range(range.from, range.to);
+            if let Err(error) = self.machine.index.write(batch) {
+                tracing::warn!(%error, "rows of an abandoned snapshot stay until the next start");
+            }
+        }
+    }
+}
+
+impl Machine {
+    /// Puts a received state in force, in one batch. The caller flushes the index.
+    ///
+    /// # Errors
+    /// If it is not the state `meta` speaks of, or the index fails.
+    pub(super) fn install(&self, mut incoming: Incoming, meta: &ImageMeta) -> io::Result<()> {
+        if incoming.position.applied != meta.last_log_id {
+            return Err(io::Error::other("the snapshot received is another than the one to be installed"));
+        }
+        {
+            let mut guard = self.state();
+            let state = &mut *guard;
+            let group = self.group;
+            let mut batch = Batch::default();
+            let old = KeyRange::generation(group, state.generation);
+            batch.delete_range(old.from, old.to);
+            batch.put(Key::Generation { group }.encode(), number::encode(incoming.generation));
+            incoming.position.put(&mut batch, group, true);
+
+            state.generation = incoming.generation;
+            state.live = std::mem::take(&mut incoming.live);
+            let segments: Vec<u64> = state.live.keys().copied().collect();
+            state.put_live(&mut batch, group, segments);
+            state.position = incoming.position.clone();
+            state.rows.clear();
+            state.trash = false;
+            self.index.write(batch)?;
+            incoming.installed = true;
+        }
+        self.moved.notify_waiters();
+        self.observer.replaced(self.group);
+        Ok(())
+    }
+}

@@ -1,0 +1,293 @@
+//! openraft's calls to other nodes, over the connections all groups share. Every call has a deadline.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use net::rt;
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{Backoff, RPCOption};
+use openraft::raft::SnapshotResponse;
+use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::apply::CHUNK_BYTES;
+use super::image::{Taken, TakenChunk};
+use super::incoming::Run;
+use super::state_machine::{Image, ImageSnapshot};
+use super::types::{Member, Types, Vote};
+use super::view::{Fetch, ReadError, fetch};
+use super::wire::{
+    self, APPEND, Append, Appended, Ask, Asked, PRE_VOTE, Piece, SNAPSHOT, TRANSFER, Taking, Transfer, Transferred,
+    VOTE, What,
+};
+use crate::peer::{PeerError, Peers, Why};
+use crate::stream::encode_rows;
+
+/// Rows of a snapshot in one piece; at about 600 bytes each at most, well below the size of a frame.
+const ROWS: usize = 512;
+
+/// How long the receiver may take to put a snapshot in force: it flushes its index.
+const INSTALL: Duration = Duration::from_secs(60);
+
+/// How groups reach other nodes. The peers of the node, or something simpler in a test.
+pub trait Transport: Send + Sync + 'static {
+    /// Asks a node. As [`Peers::call`].
+    fn call(
+        &self,
+        to: u64,
+        kind: u8,
+        group: u32,
+        parts: Vec<Bytes>,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Bytes, PeerError>>;
+}
+
+impl Transport for Peers {
+    fn call(
+        &self,
+        to: u64,
+        kind: u8,
+        group: u32,
+        parts: Vec<Bytes>,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Bytes, PeerError>> {
+        Box::pin(Peers::call(self, to, kind, group, parts, deadline))
+    }
+}
+
+/// Makes the connections of one group.
+pub(super) struct Network {
+    pub(super) me: u64,
+    pub(super) group: u32,
+    pub(super) transport: Arc<dyn Transport>,
+    /// How long an answer that matters is waited for.
+    pub(super) deadline: Duration,
+    /// The pause before a node that could not be reached is tried again.
+    pub(super) pause: Duration,
+    /// Bytes in one piece of a snapshot.
+    pub(super) piece_bytes: usize,
+}
+
+impl RaftNetworkFactory<Types> for Network {
+    type Network = Line;
+
+    async fn new_client(&mut self, target: u64, _node: &Member) -> Line {
+        let Self { me, group, deadline, pause, piece_bytes, .. } = *self;
+        Line { target, me, group, transport: self.transport.clone(), deadline, pause, piece_bytes }
+    }
+}
+
+/// One group's way to one node.
+pub(super) struct Line {
+    target: u64,
+    me: u64,
+    group: u32,
+    transport: Arc<dyn Transport>,
+    deadline: Duration,
+    pause: Duration,
+    piece_bytes: usize,
+}
+
+impl Line {
+    async fn call<A: DeserializeOwned>(
+        &self,
+        kind: u8,
+        action: RPCTypes,
+        parts: Vec<Bytes>,
+        deadline: Duration,
+    ) -> Result<A, RPCError<Types>> {
+        let answer = match self.transport.call(self.target, kind, self.group, parts, deadline).await {
+            Ok(answer) => answer,
+            Err(PeerError { sent: true, why: Why::Deadline }) => {
+                let (id, target) = (self.me, self.target);
+                return Err(RPCError::Timeout(Timeout { action, id, target, timeout: deadline }));
+            }
+            // Not even sent: there is no hurry to try again.
+            Err(error) => return Err(RPCError::Unreachable(Unreachable::new(&error))),
+        };
+        wire::decode_answer("answer", &answer).map_err(|error| RPCError::Network(NetworkError::new(&error)))
+    }
+
+    async fn ask(&self, kind: u8, ask: Ask, option: RPCOption) -> Result<Asked, RPCError<Types>> {
+        self.call(kind, RPCTypes::Vote, wire::encode(&ask, Vec::new()), option.soft_ttl().max(self.deadline)).await
+    }
+
+    /// Sends a piece of a snapshot. `Some`: the transfer is over.
+    async fn piece(
+        &self,
+        piece: &Piece,
+        tail: Vec<Bytes>,
+        deadline: Duration,
+    ) -> Result<Option<SnapshotResponse<Types>>, StreamingError<Types>> {
+        let parts = wire::encode(piece, tail);
+        let taking = self.call(SNAPSHOT, RPCTypes::InstallSnapshot, parts, deadline).await.map_err(streaming)?;
+        match taking {
+            Taking::Next => Ok(None),
+            Taking::Done(vote) | Taking::Higher(vote) => Ok(Some(SnapshotResponse { vote })),
+            Taking::Restart(why) => {
+                tracing::info!(group = self.group, target = self.target, why, "a snapshot has to be sent anew");
+                Err(StreamingError::Unreachable(Unreachable::new(&io::Error::other(why))))
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        vote: Vote,
+        taken: &Taken,
+        journal: &storage::journal::Journal,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let mut piece = Piece { vote, id: rt::random_u64(), number: 0, what: begin(taken) };
+        let mut last = None;
+        let rows = taken.rows.chunks(ROWS).map(|rows| (What::Rows, vec![Bytes::from(encode_rows(rows))]));
+        let bytes = batches(&taken.chunks, self.piece_bytes);
+        if let Some(over) = self.piece(&piece, Vec::new(), self.deadline).await? {
+            return Ok(over);
+        }
+        for (what, tail) in rows {
+            (piece.number, piece.what) = (piece.number + 1, what);
+            last = self.piece(&piece, tail, self.deadline).await?;
+            if last.is_some() {
+                break;
+            }
+        }
+        for batch in bytes {
+            if last.is_some() {
+                break;
+            }
+            let (runs, tail) = load(journal, batch).await?;
+            (piece.number, piece.what) = (piece.number + 1, What::Bytes { runs });
+            last = self.piece(&piece, tail, self.deadline).await?;
+        }
+        if let Some(over) = last {
+            return Ok(over);
+        }
+        (piece.number, piece.what) = (piece.number + 1, What::End);
+        let over = self.piece(&piece, Vec::new(), INSTALL).await?;
+        over.ok_or_else(|| streaming(network_error("the snapshot's last piece was not taken as the last")))
+    }
+}
+
+fn begin(taken: &Taken) -> What {
+    let position = taken.position.clone();
+    What::Begin {
+        applied: position.applied,
+        membership: position.membership,
+        digest: position.digest,
+        last_now_ms: position.last_now_ms,
+    }
+}
+
+/// Runs of chunks of about `piece_bytes` each.
+fn batches(chunks: &[TakenChunk], piece_bytes: usize) -> impl Iterator<Item = &[TakenChunk]> {
+    let mut rest = chunks;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let full = rest.iter().position(|taken| {
+            bytes += taken.chunk.len as usize;
+            bytes >= piece_bytes.max(CHUNK_BYTES)
+        });
+        let (batch, left) = rest.split_at(full.map_or(rest.len(), |last| last + 1));
+        rest = left;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+async fn load(
+    journal: &storage::journal::Journal,
+    batch: &[TakenChunk],
+) -> Result<(Vec<Run>, Vec<Bytes>), StreamingError<Types>> {
+    let (journal, batch) = (journal.clone(), batch.to_vec());
+    let loading = async move {
+        let (mut runs, mut tail) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        for TakenChunk { incarnation, end, chunk } in batch {
+            tail.push(fetch(&journal, chunk).await?);
+            runs.push(Run { incarnation, end: end.0, len: chunk.len, crc32c: chunk.crc32c });
+        }
+        Ok((runs, tail))
+    };
+    let failed = |error: ReadError| StreamingError::Unreachable(Unreachable::new(&error));
+    match rt::offload(loading).await {
+        Ok(Ok(loaded)) => Ok(loaded),
+        // Damage here is no reason for this node to stop: what is whole is still served, and so says the log.
+        Ok(Err(Fetch::Failed(error))) => Err(failed(error)),
+        Ok(Err(Fetch::Freed)) => Err(failed(ReadError::Gone)),
+        Err(ended) => Err(failed(ReadError::Io(io::Error::other(ended)))),
+    }
+}
+
+fn network_error(why: &'static str) -> RPCError<Types> {
+    RPCError::Network(NetworkError::new(&io::Error::other(why)))
+}
+
+fn streaming(error: RPCError<Types>) -> StreamingError<Types> {
+    match error {
+        RPCError::Timeout(timeout) => StreamingError::Timeout(timeout),
+        RPCError::Unreachable(unreachable) => StreamingError::Unreachable(unreachable),
+        RPCError::Network(network) => StreamingError::Network(network),
+        RPCError::RemoteError(remote) => match remote.source {},
+    }
+}
+
+impl RaftNetworkV2<Types> for Line {
+    type SnapshotData = Image;
+
+    async fn append_entries(&mut self, rpc: Append, option: RPCOption) -> Result<Appended, RPCError<Types>> {
+        // A heartbeat that is late is sent again; entries that are slow to be stored are not.
+        let deadline = if rpc.entries.is_empty() { option.soft_ttl() } else { option.soft_ttl().max(self.deadline) };
+        self.call(APPEND, RPCTypes::AppendEntries, wire::encode_append(&rpc), deadline).await
+    }
+
+    async fn vote(&mut self, rpc: Ask, option: RPCOption) -> Result<Asked, RPCError<Types>> {
+        self.ask(VOTE, rpc, option).await
+    }
+
+    async fn pre_vote(&mut self, rpc: Ask, option: RPCOption) -> Result<Asked, RPCError<Types>> {
+        self.ask(PRE_VOTE, rpc, option).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: ImageSnapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let Image::Here(machine) = snapshot.snapshot else {
+            return Err(streaming(network_error("only this node's own state can be sent")));
+        };
+        let journal = machine.journal.clone();
+        let sending = async {
+            let taken = rt::blocking(move || Taken::take(&machine)).await.map_err(io::Error::other).flatten();
+            let taken = taken.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
+            self.send(vote, &taken, &journal).await
+        };
+        tokio::select! {
+            biased;
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = sending => sent,
+        }
+    }
+
+    async fn transfer_leader(&mut self, req: Transfer, option: RPCOption) -> Result<Transferred, RPCError<Types>> {
+        let deadline = option.soft_ttl().max(self.deadline);
+        self.call(TRANSFER, RPCTypes::TransferLeader, wire::encode(&req, Vec::new()), deadline).await
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(self.pause)))
+    }
+}
+
+/// A request's answer as bytes, or why nothing was done.
+pub(super) fn answered(answer: Result<impl Serialize, impl std::fmt::Display>) -> Result<Vec<Bytes>, String> {
+    match answer {
+        Ok(answer) => Ok(wire::encode_answer(&answer)),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,88 @@
+//! What an operator, and a simulator's invariants, may see of a group.
+
+use openraft::async_runtime::watch::WatchReceiver;
+use serde::Serialize;
+
+use super::group::Group;
+use super::types::LogId;
+
+/// One group, as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GroupStatus {
+    /// Its number.
+    pub group: u32,
+    /// Leader, Follower, Candidate, Learner or Shutdown.
+    pub role: String,
+    /// Who leads, if anybody is known to.
+    pub leader: Option<u64>,
+    /// The term this node is in.
+    pub term: u64,
+    /// Whom it voted for in that term.
+    pub voted_for: u64,
+    /// Whether a quorum granted that vote.
+    pub vote_committed: bool,
+    /// The members that vote.
+    pub voters: Vec<u64>,
+    /// The last entry of the log.
+    pub last_log: Option<EntryId>,
+    /// The last entry known to be committed.
+    pub committed: Option<EntryId>,
+    /// The last entry applied.
+    pub applied: Option<EntryId>,
+    /// The last entry whose effect survives any crash without the log.
+    pub flushed: Option<EntryId>,
+    /// The last entry the log no longer holds.
+    pub purged: Option<EntryId>,
+    /// A chain over everything applied: the same on all nodes that applied as much.
+    pub digest: u64,
+}
+
+/// A log id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct EntryId {
+    /// The term of the leader that wrote it.
+    pub term: u64,
+    /// Its place in the log.
+    pub index: u64,
+}
+
+fn entry_id(id: LogId) -> EntryId {
+    EntryId { term: id.leader_id.term, index: id.index }
+}
+
+impl Group {
+    /// As it is now.
+    pub(super) fn status(&self) -> GroupStatus {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let (last_log, purged, committed) = {
+            let log = self.machine.log.state();
+            (log.last(), log.purged, log.committed)
+        };
+        let (position, flushed) = {
+            let state = self.machine.state();
+            (state.position.clone(), state.flushed.applied)
+        };
+        GroupStatus {
+            group: self.number,
+            role: format!("{:?}", metrics.state),
+            leader: metrics.current_leader,
+            term: metrics.current_term,
+            voted_for: metrics.vote.leader_id.voted_for,
+            vote_committed: metrics.vote.committed,
+            voters: metrics.membership_config.membership().voter_ids().collect(),
+            last_log: last_log.map(entry_id),
+            committed: committed.map(entry_id),
+            applied: position.applied.map(entry_id),
+            flushed: flushed.map(entry_id),
+            purged: purged.map(entry_id),
+            digest: position.digest,
+        }
+    }
+
+    /// The terms of the entries `from..to` that the log holds, by index.
+    pub(super) fn log_terms(&self, from: u64, to: u64) -> Vec<EntryId> {
+        let log = self.machine.log.state();
+        (from..to).filter_map(|index| log.slot(index).map(|slot| EntryId { term: slot.term, index })).collect()
+    }
+}

@@ -1,0 +1,167 @@
+//! Reading a group's state: rows from memory or the index, bytes from memory or the journal, verified.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use net::rt;
+use storage::journal::{Journal, JournalError, Position};
+
+use super::codec::next_index;
+use super::machine::{Machine, damaged};
+use crate::keys::{Chunk, Key, KeyRange, Place};
+use crate::stream::{Offset, StreamName, StreamRow};
+
+/// Chunks looked up at once.
+const CHUNKS: usize = 64;
+
+/// Bytes returned at once, about; one chunk more at most.
+const READ_BYTES: u64 = 1 << 20;
+
+/// The state of a group, to be read. Cheap to clone and to keep.
+#[derive(Clone)]
+pub struct GroupView {
+    pub(super) machine: Arc<Machine>,
+}
+
+/// Why bytes cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// They are no longer kept: the stream was deleted meanwhile.
+    #[error("these bytes are no longer kept")]
+    Gone,
+    /// The disk holds something else than what was written. Never served.
+    #[error("bytes are damaged in journal segment {segment:016x} at offset {offset}")]
+    Damaged {
+        /// The segment.
+        segment: u64,
+        /// The first byte of the run that does not match its checksum.
+        offset: u64,
+    },
+    /// The disk or the index failed.
+    #[error("cannot read: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A run of bytes of a stream and where it lies.
+#[derive(Clone, Copy)]
+struct Lying {
+    start: u64,
+    end: u64,
+    chunk: Chunk,
+}
+
+impl GroupView {
+    /// The row of a stream; none if there is no such stream.
+    ///
+    /// # Errors
+    /// If the index fails.
+    pub fn row(&self, name: &StreamName) -> io::Result<Option<Arc<StreamRow>>> {
+        let mut state = self.machine.state();
+        self.machine.row(&mut state, name)
+    }
+
+    /// One past the index of the last entry applied here.
+    pub fn applied_next(&self) -> u64 {
+        next_index(self.machine.state().position.applied)
+    }
+
+    /// The bytes of a stream from `from` on, in pieces one after the other: at least one byte, at most up to `to`, and
+    /// at most about a MiB. All of them must lie between the stream's earliest byte and its tail.
+    ///
+    /// # Errors
+    /// If they are gone, damaged, or the disk fails.
+    pub async fn read(&self, incarnation: u64, from: Offset, to: Offset) -> Result<Vec<Bytes>, ReadError> {
+        let cached = self.cached(incarnation, from.0, to.0);
+        if !cached.is_empty() {
+            return Ok(cached);
+        }
+        for _ in 0..3 {
+            let (generation, found) = self.find(incarnation, from.0, to.0)?;
+            if found.is_empty() {
+                if self.machine.state().generation == generation {
+                    return Err(ReadError::Gone);
+                }
+                continue;
+            }
+            let journal = self.machine.journal.clone();
+            let fetching = async move {
+                let mut pieces = Vec::with_capacity(found.len());
+                for lying in found {
+                    let piece = fetch(&journal, lying.chunk).await?;
+                    let skip = from.0.saturating_sub(lying.start) as usize;
+                    let keep = (lying.end.min(to.0) - lying.start) as usize;
+                    pieces.push(piece.slice(skip..keep));
+                }
+                Ok(pieces)
+            };
+            match rt::offload(fetching).await.map_err(io::Error::other)? {
+                Ok(pieces) => return Ok(pieces),
+                // The rows were replaced by a snapshot between the look and the read: look again.
+                Err(Fetch::Freed) => {}
+                Err(Fetch::Failed(error)) => return Err(error),
+            }
+        }
+        Err(ReadError::Gone)
+    }
+
+    fn cached(&self, incarnation: u64, from: u64, to: u64) -> Vec<Bytes> {
+        let (mut pieces, mut at) = (Vec::new(), from);
+        while at < to && at - from < READ_BYTES {
+            let Some(mut piece) = self.machine.tail.get(self.machine.group, incarnation, at) else { break };
+            piece.truncate(usize::try_from(to - at).unwrap_or(usize::MAX));
+            at += piece.len() as u64;
+            pieces.push(piece);
+        }
+        pieces
+    }
+
+    /// The chunks that hold these bytes, without a hole; and the generation they are of.
+    fn find(&self, incarnation: u64, from: u64, to: u64) -> Result<(u64, Vec<Lying>), ReadError> {
+        let generation = self.machine.state().generation;
+        let range = KeyRange::chunks_from(self.machine.group, generation, incarnation, Offset(from));
+        let page = self.machine.index.scan(&range.from, &range.to, CHUNKS)?;
+        let (mut found, mut at) = (Vec::new(), from);
+        for (key, value) in page {
+            if at >= to || at - from >= READ_BYTES {
+                break;
+            }
+            let Key::Chunk { end, .. } = Key::decode(&key).map_err(damaged)? else { break };
+            let chunk = Chunk::decode(&value).map_err(damaged)?;
+            let start = end.0.saturating_sub(chunk.len.into());
+            if start > at {
+                break;
+            }
+            found.push(Lying { start, end: end.0, chunk });
+            at = end.0;
+        }
+        Ok((generation, found))
+    }
+}
+
+/// Why a chunk could not be fetched.
+pub(super) enum Fetch {
+    /// Its segment was freed.
+    Freed,
+    /// For good.
+    Failed(ReadError),
+}
+
+/// Reads a chunk and verifies it. The disk is called inside: drive it where that may block.
+pub(super) async fn fetch(journal: &Journal, chunk: Chunk) -> Result<Bytes, Fetch> {
+    let Place::Journal(position) = chunk.place;
+    // A bit may flip on the way as well as on the disk: once more, then it is damage.
+    for _ in 0..2 {
+        let bytes = match journal.read(position, 0, chunk.len as usize).await {
+            Ok(bytes) => bytes,
+            Err(JournalError::Freed { .. }) => return Err(Fetch::Freed),
+            Err(error) => return Err(Fetch::Failed(ReadError::Io(io::Error::other(error)))),
+        };
+        if bytes.len() == chunk.len as usize && crc32c::crc32c(&bytes) == chunk.crc32c {
+            return Ok(bytes);
+        }
+    }
+    let Position { segment, offset } = position;
+    tracing::error!(segment, offset, len = chunk.len, "bytes on the disk are damaged");
+    Err(Fetch::Failed(ReadError::Damaged { segment, offset }))
+}
