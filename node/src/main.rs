@@ -1,1 +1,248 @@
-fn main(){}
+//! `holdfast`: flags and files become a [`Config`], this machine becomes a [`World`], and the two a node.
+//!
+//! Exit codes: 0 after an orderly end, 1 when the node had to die or a question could not be answered, 2 when it refused
+//! to start.
+
+use std::{
+    fs, future,
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::{Args, Parser, Subcommand};
+use net::{clock::SystemClock, dice::Dice, rt};
+use node::{
+    Node, World,
+    config::{ColdBackend, Config, ConfigProblem, LogFormat, Overrides},
+};
+use storage::{
+    cold::Cold,
+    disk::Disk,
+    local::{LocalCold, LocalDisk},
+    rocks::{self, RocksIndex},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Returns memory to the system soon, and is quick about it: an idle node is small.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Durable streams over plain HTTP.
+#[derive(Parser)]
+#[command(name = "holdfast", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a node. Needs no arguments: one node, ./data, 127.0.0.1:4437.
+    Serve(Serve),
+    /// Looks at configurations.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Looks at journals.
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// Prints the version.
+    Version,
+}
+
+#[derive(Args)]
+struct Serve {
+    /// A TOML file with the configuration.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Which node of its cluster this is (server.node_id).
+    #[arg(long, value_name = "N")]
+    node_id: Option<String>,
+    /// Address and port to listen on (server.listen).
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<String>,
+    /// Where other nodes reach this one (server.advertise).
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// The folder that holds all this node stores (server.data_dir).
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Says whether a file is a good configuration, and prints what would be in effect.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum JournalCommand {
+    /// Prints what is in the journal of a data directory, also while a node uses it.
+    Inspect {
+        /// The data directory.
+        dir: PathBuf,
+        /// One JSON object a line, for machines.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Why `holdfast` ends other than well, and with which exit code.
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// The node does not start as things are.
+    fn refused(message: impl ToString) -> Self {
+        Self { code: 2, message: message.to_string() }
+    }
+
+    /// Something broke.
+    fn broken(message: impl ToString) -> Self {
+        Self { code: 1, message: message.to_string() }
+    }
+}
+
+fn main() -> ExitCode {
+    let ended = match Cli::parse().command {
+        Command::Serve(flags) => serve(flags),
+        Command::Config(ConfigCommand::Check { file }) => check(&file),
+        Command::Journal(JournalCommand::Inspect { dir, json }) => inspect(&dir, json),
+        Command::Version => {
+            println!("holdfast {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("holdfast: {}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn check(file: &Path) -> Result<(), Failure> {
+    let config = config(Some(file), &Overrides::default())?;
+    print!("{}", config.to_toml());
+    Ok(())
+}
+
+fn serve(flags: Serve) -> Result<(), Failure> {
+    let overrides = Overrides {
+        node_id: flags.node_id,
+        listen: flags.listen,
+        advertise: flags.advertise,
+        data_dir: flags.data_dir,
+    };
+    let config = config(flags.config.as_deref(), &overrides)?;
+    tell(&config)?;
+    rt::block_on(run(config)).map_err(|error| Failure::refused(format!("no threads to be had: {error}")))?
+}
+
+/// The configuration in effect: defaults, then the file, then the environment, then flags.
+fn config(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Failure> {
+    let (text, name) = match file {
+        Some(file) => {
+            let text = fs::read_to_string(file)
+                .map_err(|error| Failure::refused(format!("{} cannot be read: {error}", file.display())))?;
+            (text, file.display().to_string())
+        }
+        None => (String::new(), "the configuration".to_owned()),
+    };
+    // What is not UTF-8 cannot be one of ours.
+    let env = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Config::check(&text, env, overrides).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ConfigProblem::to_string).map(|line| format!("  {line}")).collect();
+        Failure::refused(format!("{name} does not hold:\n{}", lines.join("\n")))
+    })
+}
+
+/// Sets up what the node tells its operator, on standard error.
+fn tell(config: &Config) -> Result<(), Failure> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter)
+        .map_err(|error| Failure::refused(format!("log.filter: {error}")))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match config.log.format {
+        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+async fn run(config: Config) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::refused)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::refused)?;
+    let drain = config.server.drain;
+    let world = world(&config)?;
+    let node = Node::start(config.clone(), world).await.map_err(Failure::refused)?;
+    greet(&config, &node);
+    let died = tokio::select! {
+        biased;
+        reason = node.fatal() => Some(reason),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    if let Some(reason) = died {
+        tracing::error!(reason, "this node cannot go on");
+        return Err(Failure::broken(reason));
+    }
+    eprintln!("holdfast: ending within {}; once more ends at once", humantime::format_duration(drain));
+    tokio::select! {
+        biased;
+        () = node.shutdown(drain) => Ok(()),
+        _ = second(&mut terminate, &mut interrupt) => Err(Failure::broken("ended in a hurry")),
+    }
+}
+
+/// Another signal of either kind.
+async fn second(terminate: &mut tokio::signal::unix::Signal, interrupt: &mut tokio::signal::unix::Signal) {
+    let (one, two) = (terminate.recv(), interrupt.recv());
+    tokio::select! {
+        biased;
+        got = one => if got.is_none() { future::pending().await },
+        got = two => if got.is_none() { future::pending().await },
+    }
+}
+
+/// This machine: files and RocksDB in the data directory, its clock, and chance of its own.
+fn world(config: &Config) -> Result<World, Failure> {
+    let folder = Path::new(&config.server.data_dir);
+    // Locked before anything in it is touched.
+    let disk = LocalDisk::open(folder).map_err(Failure::refused)?;
+    let options = rocks::Options {
+        block_cache_bytes: usize::try_from(config.index.block_cache).unwrap_or(usize::MAX),
+        write_buffer_bytes: usize::try_from(config.index.write_buffer).unwrap_or(usize::MAX),
+        ..rocks::Options::default()
+    };
+    let index = RocksIndex::open(&folder.join("index"), &options)
+        .map_err(|error| Failure::refused(format!("the index in {} does not open: {error}", folder.display())))?;
+    let cold: Option<Arc<dyn Cold>> = match config.cold.backend {
+        ColdBackend::None => None,
+        ColdBackend::Local => Some(Arc::new(LocalCold::open(folder.join("cold")).map_err(Failure::refused)?)),
+        ColdBackend::S3 => return Err(Failure::refused("cold.backend \"s3\" is not there yet: use \"none\"")),
+    };
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    Ok(World { disk, index: Arc::new(index), cold, clock: Arc::new(SystemClock), dice: Dice::from_os() })
+}
+
+/// A few lines for whoever started this.
+fn greet(config: &Config, node: &Node) {
+    let address = node.address();
+    let reach = if address.ip().is_unspecified() { format!("127.0.0.1:{}", address.port()) } else { address.to_string() };
+    eprintln!("holdfast {} · node {} · {}", env!("CARGO_PKG_VERSION"), config.server.node_id, match &config.cluster {
+        Some(cluster) => format!("cluster {}", cluster.name),
+        None => "on its own".to_owned(),
+    });
+    eprintln!("  listening on {address}, storing in {}", config.server.data_dir);
+    eprintln!("  try it:");
+    eprintln!("    curl -X PUT  {reach}/v1/stream/hello -H 'Content-Type: text/plain'");
+    eprintln!("    curl -X POST {reach}/v1/stream/hello -H 'Content-Type: text/plain' -d 'hello world'");
+    eprintln!("    curl         '{reach}/v1/stream/hello?offset=-1'");
+}

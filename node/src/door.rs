@@ -1,0 +1,168 @@
+//! Who comes in: connections are accepted, told apart by their first bytes, and handed to whom they came for.
+//!
+//! One port serves clients, peers and operators. Clients have a bound, and so has everybody who has not yet said a word;
+//! peers have neither beyond that, so that no crowd of clients keeps a node out of its cluster.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::service::service_fn;
+use net::{
+    rt::{self, TcpListener, TcpStream},
+    serve::{self, Limits, Protocol, Shutdown, Sniffed},
+};
+use tokio::sync::Semaphore;
+
+use crate::{config, http::Http, peer};
+
+/// Connections that have not yet shown what they are.
+const NEWCOMERS_MAX: usize = 1024;
+
+/// The pause after the system refused to accept, which is mostly for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The listener, and all that was let in by it.
+pub(crate) struct Door {
+    address: SocketAddr,
+    /// The word to accept nobody more, and to end connections after the requests they are in the middle of.
+    shutdown: Shutdown,
+    /// The word to end connections wherever they are.
+    cut: Shutdown,
+    /// One permit for each client connection.
+    clients: Arc<Semaphore>,
+    clients_max: u32,
+}
+
+/// What a connection is served with.
+struct Inside {
+    http: Http,
+    peers: peer::Peers,
+    handler: Arc<dyn peer::Handler>,
+    limits: Limits,
+    /// How long the first bytes of a connection may take.
+    first_patience: Duration,
+}
+
+impl Door {
+    /// Listens, and lets in whoever comes.
+    ///
+    /// # Errors
+    /// What the system says to the address.
+    pub(crate) async fn open(
+        config: &config::Config,
+        http: Http,
+        peers: peer::Peers,
+        handler: Arc<dyn peer::Handler>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(&config.server.listen).await?;
+        let clients_max = u32::try_from(config.http.max_connections).unwrap_or(u32::MAX).min(1 << 28);
+        let door = Self {
+            address: listener.local_addr()?,
+            shutdown: Shutdown::new(),
+            cut: Shutdown::new(),
+            clients: Arc::new(Semaphore::new(clients_max as usize)),
+            clients_max,
+        };
+        let limits = Limits {
+            head_patience: config.http.idle_timeout.max(config.http.header_timeout),
+            write_patience: config.http.stall_timeout,
+            ..Limits::default()
+        };
+        let inside = Inside { http, peers, handler, limits, first_patience: config.http.header_timeout };
+        let accepting = accept(listener, Arc::new(inside), door.shutdown.clone(), door.cut.clone(), door.clients.clone());
+        drop(rt::spawn("door", accepting));
+        Ok(door)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets nobody in any more, and tells every connection to end after what it is in the middle of.
+    pub(crate) fn close(&self) {
+        self.shutdown.begin();
+    }
+
+    /// Ends every connection, wherever it is.
+    pub(crate) fn cut(&self) {
+        self.shutdown.begin();
+        self.cut.begin();
+    }
+
+    /// Waits until the last client connection has ended.
+    pub(crate) async fn drained(&self) {
+        // All permits together exist only when no connection holds one.
+        let _all = self.clients.acquire_many(self.clients_max).await;
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    inside: Arc<Inside>,
+    shutdown: Shutdown,
+    cut: Shutdown,
+    clients: Arc<Semaphore>,
+) {
+    let newcomers = Arc::new(Semaphore::new(NEWCOMERS_MAX));
+    loop {
+        let place = newcomers.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.begun() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _from)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                rt::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (inside, shutdown, cut, clients) = (inside.clone(), shutdown.clone(), cut.clone(), clients.clone());
+        drop(rt::spawn("connection", async move {
+            // Small answers must not wait for the acknowledgement of the one before.
+            if let Err(error) = stream.set_nodelay(true) {
+                return tracing::debug!(%error, "a connection ended before it began");
+            }
+            let sniffed = tokio::select! {
+                biased;
+                () = shutdown.begun() => return,
+                sniffed = serve::sniff(stream, inside.first_patience) => sniffed,
+            };
+            drop(place);
+            let sniffed = match sniffed {
+                Ok(sniffed) => sniffed,
+                Err(error) => return tracing::debug!(%error, "a connection said nothing"),
+            };
+            tokio::select! {
+                biased;
+                () = cut.begun() => {}
+                () = inside.serve(sniffed, &shutdown, &clients) => {}
+            }
+        }));
+    }
+}
+
+impl Inside {
+    async fn serve(self: Arc<Self>, sniffed: Sniffed<TcpStream>, shutdown: &Shutdown, clients: &Semaphore) {
+        let (io, protocol) = match sniffed {
+            Sniffed::Peer(io) => return self.peers.serve(io, self.handler.clone()).await,
+            Sniffed::Http1(io) => (io, Protocol::Http1),
+            Sniffed::Http2(io) => (io, Protocol::Http2),
+        };
+        let Ok(_place) = clients.try_acquire() else {
+            return tracing::debug!("a connection was closed: http.max_connections are open");
+        };
+        let inside = self.clone();
+        let service = service_fn(move |request| {
+            let inside = inside.clone();
+            async move { Ok::<_, Infallible>(inside.http.answer(request).await) }
+        });
+        match serve::serve_connection(io, protocol, service, &self.limits, shutdown).await {
+            Ok(()) => {}
+            Err(error) if error.is_everyday() => tracing::trace!(%error, "a connection ended"),
+            Err(error) => tracing::debug!(%error, "a connection ended"),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What a client is told when it does not get what it asked for.
+//!
+//! Every error body is JSON: `{"error":{"code":"producer_gap","message":"one sentence saying what to do",…fields}}`. The
+//! codes are stable: clients switch on them, so a code is never renamed and never used for a second meaning.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Map, Value};
+
+/// A refusal on its way to the client: status, stable code, one sentence, and what else helps.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    message: Cow<'static, str>,
+    fields: Vec<(&'static str, Value)>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// A problem without extra fields or headers.
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, message: message.into(), fields: Vec::new(), headers: Vec::new() }
+    }
+
+    /// The request cannot mean anything: 400.
+    pub(crate) fn bad(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// A route or feature that is known and not there yet: 501.
+    pub(crate) fn not_implemented(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, "not_implemented", message)
+    }
+
+    /// Nothing was stored, and trying again soon may succeed: 503 with `Retry-After`.
+    pub(crate) fn try_again(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
+    /// Adds a field beside code and message.
+    pub(crate) fn with_field(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// Adds a response header.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// The JSON body.
+    pub(crate) fn body(&self) -> Bytes {
+        let mut error = Map::with_capacity(2 + self.fields.len());
+        error.insert("code".to_owned(), self.code.into());
+        error.insert("message".to_owned(), self.message.as_ref().into());
+        for (name, value) in &self.fields {
+            error.insert((*name).to_owned(), value.clone());
+        }
+        let mut body = serde_json::json!({ "error": error }).to_string();
+        body.push('\n');
+        body.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_body_is_json_with_code_message_and_fields_in_that_order() {
+        let problem = Problem::bad("bad_offset", "say it with 20 digits").with_field("offset", "x\"y");
+        assert_eq!(
+            problem.body(),
+            "{\"error\":{\"code\":\"bad_offset\",\"message\":\"say it with 20 digits\",\"offset\":\"x\\\"y\"}}\n"
+        );
+    }
+
+    #[test]
+    fn what_may_be_tried_again_says_when() {
+        let problem = Problem::try_again("no_leader", "an election is under way");
+        assert_eq!(problem.status, 503);
+        assert_eq!(problem.headers, [(header::RETRY_AFTER, HeaderValue::from_static("1"))]);
+    }
+}

@@ -1,0 +1,257 @@
+//! The journey of a read: as of when, which bytes, and then piece by piece.
+//!
+//! First the barrier: unless asked for this node's own state, the leader confirms with a majority how far the group had
+//! committed, and the read waits until this node has applied as much. Then the law plans which bytes answer, and a
+//! [`Reading`] fetches them when they are wanted: from the tail cache, else from the journal, checked either way.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use bytes::{Buf, Bytes, BytesMut};
+use net::rt::{self, Instant};
+
+use crate::{
+    Core,
+    peer::NotDone,
+    raft::{GroupView, Lead},
+    stream::{Offset, ReadPlan, ReadRefusal, StreamName, StreamRow, Whence, group_of, plan},
+};
+
+/// Kind of a peer call that asks the leader as of which log index a read may be answered: no payload, answered with the
+/// index as u64, big-endian.
+pub(crate) const READ_INDEX: u8 = 0x40;
+
+/// The pauses between attempts that found no leader.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// Of which stream.
+    pub stream: StreamName,
+    /// From where on.
+    pub whence: Whence,
+    /// Whether this node's own state will do, which is a true prefix but may be old.
+    pub local: bool,
+    /// Until when the answer may take to begin.
+    pub deadline: Instant,
+}
+
+/// Why there is nothing to read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// There is no such stream.
+    #[error("there is no such stream")]
+    NotFound,
+    /// The law refuses the place.
+    #[error("nothing can be read there: {0:?}")]
+    Refused(ReadRefusal),
+    /// Nobody could confirm what is newest before the deadline.
+    #[error("nobody could confirm what is newest: {because}")]
+    Unavailable {
+        /// What the last attempt met.
+        because: String,
+    },
+    /// This node's copy cannot be read.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+}
+
+/// Bytes that were promised and cannot be had: the stream is gone, trimmed, or damaged here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(pub String);
+
+/// The bytes of a plan, to be fetched in order.
+pub struct Reading {
+    view: GroupView,
+    row: Arc<StreamRow>,
+    plan: ReadPlan,
+    /// The next byte to hand out.
+    at: Offset,
+    /// Bytes fetched and not yet handed out: the ones from `at` on.
+    fetched: VecDeque<Bytes>,
+    /// About how many bytes are fetched at once, and at most held.
+    piece: u64,
+}
+
+/// Pieces shorter than this are put together, up to [`TOGETHER_BYTES`]: a write to a socket costs more than a copy.
+const SHORT_BYTES: usize = 16 * 1024;
+
+/// Short pieces are put together up to this length.
+const TOGETHER_BYTES: usize = 64 * 1024;
+
+impl Core {
+    /// Plans a read of a stream, as of now.
+    ///
+    /// # Errors
+    /// When there is nothing to read; see [`ReadError`].
+    pub(crate) async fn read(&self, query: Query) -> Result<Reading, ReadError> {
+        let (view, row) = self.row(&query.stream, query.local, query.deadline).await?;
+        let plan = plan(&row, query.whence, self.config.http.max_read).map_err(ReadError::Refused)?;
+        let piece = self.config.cache.read_piece;
+        Ok(Reading { view, row, at: plan.start, fetched: VecDeque::new(), plan, piece })
+    }
+
+    /// The row of a stream, as of now.
+    ///
+    /// # Errors
+    /// When there is none; see [`ReadError`].
+    pub(crate) async fn look(
+        &self,
+        stream: &StreamName,
+        local: bool,
+        deadline: Instant,
+    ) -> Result<Arc<StreamRow>, ReadError> {
+        Ok(self.row(stream, local, deadline).await?.1)
+    }
+
+    async fn row(
+        &self,
+        stream: &StreamName,
+        local: bool,
+        deadline: Instant,
+    ) -> Result<(GroupView, Arc<StreamRow>), ReadError> {
+        let group = group_of(stream, self.groups.count());
+        if !local {
+            self.barrier(group, deadline).await?;
+        }
+        let view = self.groups.view(group);
+        match view.row(stream) {
+            Ok(Some(row)) => Ok((view, row)),
+            Ok(None) => Err(ReadError::NotFound),
+            Err(error) => Err(Broken(error.to_string()).into()),
+        }
+    }
+
+    /// Waits until this node has applied whatever was committed before this call.
+    async fn barrier(&self, group: u32, deadline: Instant) -> Result<(), ReadError> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let because = match self.read_index(group, deadline).await {
+                Ok(index) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    return match rt::timeout(left, self.groups.wait_applied(group, index)).await {
+                        Ok(Ok(())) => Ok(()),
+                        Ok(Err(because)) => Err(ReadError::Unavailable { because }),
+                        Err(rt::Elapsed) => {
+                            Err(ReadError::Unavailable { because: "this node has not caught up in time".into() })
+                        }
+                    };
+                }
+                Err(because) => because,
+            };
+            if Instant::now() + pause >= deadline {
+                return Err(ReadError::Unavailable { because });
+            }
+            rt::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// As of which index the leader, sure to be the leader, lets a read be answered.
+    async fn read_index(&self, group: u32, deadline: Instant) -> Result<u64, String> {
+        match self.groups.leader(group) {
+            Lead::Here => self.groups.read_index(group, deadline).await,
+            Lead::At { node } => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let patience = left.min(self.config.raft.rpc_deadline);
+                match self.peers.call(node, READ_INDEX, group, Vec::new(), patience).await {
+                    Ok(mut answer) => {
+                        answer.try_get_u64().map_err(|_| format!("the answer of node {node} makes no sense"))
+                    }
+                    Err(error) => Err(format!("node {node}: {error}")),
+                }
+            }
+            Lead::Nobody => Err("no leader is known".into()),
+        }
+    }
+
+    /// The other end of [`READ_INDEX`].
+    pub(crate) async fn asked_read_index(&self, group: u32) -> Result<Vec<Bytes>, NotDone> {
+        let deadline = Instant::now() + self.config.raft.rpc_deadline;
+        let index = self.groups.read_index(group, deadline).await.map_err(NotDone)?;
+        Ok(vec![Bytes::copy_from_slice(&index.to_be_bytes())])
+    }
+}
+
+impl Reading {
+    /// What the bytes mean.
+    #[must_use]
+    pub fn plan(&self) -> &ReadPlan {
+        &self.plan
+    }
+
+    /// The stream's media type.
+    #[must_use]
+    pub fn content_type(&self) -> &str {
+        &self.row.content_type
+    }
+
+    /// How many bytes are still to be fetched.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.plan.end.0 - self.at.0
+    }
+
+    /// The next bytes; at least one. Not to be called when nothing is left.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    pub async fn next(&mut self) -> Result<Bytes, Broken> {
+        if self.fetched.is_empty() {
+            self.fetched = self.fetch(self.at, self.plan.end).await?.into();
+        }
+        let mut bytes = self.fetched.pop_front().unwrap_or_default();
+        if bytes.len() < SHORT_BYTES && self.fetched.front().is_some_and(|next| next.len() < SHORT_BYTES) {
+            let mut together = BytesMut::with_capacity(TOGETHER_BYTES);
+            together.extend_from_slice(&bytes);
+            while let Some(short) = self.fetched.pop_front_if(|next| {
+                next.len() < SHORT_BYTES && together.len() + next.len() <= TOGETHER_BYTES
+            }) {
+                together.extend_from_slice(&short);
+            }
+            bytes = together.freeze();
+        }
+        self.at = Offset(self.at.0 + bytes.len() as u64);
+        Ok(bytes)
+    }
+
+    /// Sets the ends of the answer between messages that each end with the byte `end`: moves the last one on to the end
+    /// of its message, and tells whether the first one stands between two. Nothing may have been fetched yet.
+    ///
+    /// # Errors
+    /// When the bytes around the ends cannot be had.
+    pub(crate) async fn align(&mut self, end: u8) -> Result<bool, Broken> {
+        let ReadPlan { start, end: stop, tail, .. } = self.plan;
+        if start > self.row.earliest && start < tail {
+            let before = self.fetch(Offset(start.0 - 1), start).await?;
+            if before.first().and_then(|piece| piece.first()) != Some(&end) {
+                return Ok(false);
+            }
+        }
+        if stop == start || stop == tail {
+            return Ok(true);
+        }
+        let mut at = Offset(stop.0 - 1);
+        'message: while at < tail {
+            for piece in self.fetch(at, tail).await? {
+                if let Some(found) = piece.iter().position(|byte| *byte == end) {
+                    at = Offset(at.0 + found as u64 + 1);
+                    break 'message;
+                }
+                at = Offset(at.0 + piece.len() as u64);
+            }
+        }
+        self.plan.end = at;
+        self.plan.at_tail = at == tail;
+        self.plan.closed = self.plan.at_tail && self.row.closed.is_some();
+        Ok(true)
+    }
+
+    /// About one piece of the bytes from `at` on, at most up to `to`: at least one byte.
+    async fn fetch(&self, at: Offset, to: Offset) -> Result<Vec<Bytes>, Broken> {
+        let to = Offset(at.0.saturating_add(self.piece)).min(to);
+        self.view.read(self.plan.incarnation, at, to).await.map_err(|error| Broken(error.to_string()))
+    }
+}

@@ -1,0 +1,200 @@
+//! How a node comes up, and how it goes down.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::join;
+use net::rt;
+use rand::RngExt;
+use tokio::sync::Notify;
+
+use crate::{
+    Core, Node, World,
+    cluster::{self, IdentityError, Standing},
+    config::{Config, ConfigProblem},
+    desk::Desk,
+    door::Door,
+    http::Http,
+    peer::{self, Peers},
+    raft::{self, Groups, Observer},
+    stream::{StreamName, StreamRow},
+};
+
+/// The pause between two steps towards even leadership.
+const BALANCE_EVERY: Duration = Duration::from_secs(2);
+
+/// Why a node does not start. The sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration does not hold.
+    #[error("the configuration does not hold: {}", list(.0))]
+    Config(Vec<ConfigProblem>),
+    /// The data directory is not this node's.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The data cannot be used.
+    #[error(transparent)]
+    Data(#[from] raft::StartError),
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {error}. Stop what listens there, or set another `server.listen`")]
+    Listen {
+        /// Where.
+        address: String,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+fn list(problems: &[ConfigProblem]) -> String {
+    problems.iter().map(ConfigProblem::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The end of a node, wherever it comes from.
+#[derive(Default)]
+pub(crate) struct Ending {
+    /// Why it cannot go on, if it cannot enter its cluster.
+    outcast: Mutex<Option<String>>,
+    told: Notify,
+    begun: std::sync::atomic::AtomicBool,
+}
+
+impl Ending {
+    fn cast_out(&self, reason: String) {
+        *self.outcast.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+        self.told.notify_waiters();
+    }
+
+    async fn outcast(&self) -> String {
+        loop {
+            // In the queue before the look: nothing falls between the two.
+            let told = self.told.notified();
+            if let Some(reason) = self.outcast.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+                return reason;
+            }
+            told.await;
+        }
+    }
+
+    /// Whether the node was told to end.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    fn begin(&self) {
+        self.begun.store(true, std::sync::atomic::Ordering::Release);
+    }
+}
+
+pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartError> {
+    config.validate().map_err(StartError::Config)?;
+    let standing = Standing::open(world.disk.clone(), place(&config)).await?;
+    let body_max = usize::try_from(config.http.max_body).unwrap_or(usize::MAX);
+    let options = peer::Options::for_bodies_up_to(body_max);
+    let peers = Peers::start(Arc::new(standing.clone()), options, &world.dice);
+    let settings = raft::Settings {
+        node_id: config.server.node_id,
+        groups: config.groups(),
+        identity: standing.status().data.0.to_be_bytes(),
+        raft: config.raft.clone(),
+        journal: config.journal.clone(),
+        index: config.index.clone(),
+        cache: config.cache.clone(),
+    };
+    let seams = raft::Seams {
+        disk: world.disk,
+        index: world.index,
+        clock: world.clock,
+        transport: Arc::new(peers.clone()),
+        observer: Arc::new(Nobody),
+    };
+    let groups = Groups::start(settings, seams).await?;
+    let core = Arc::new(Core { config, standing, groups, peers, ending: Ending::default() });
+    let opened = Door::open(&core.config, Http::new(core.clone()), core.peers.clone(), Arc::new(Desk(core.clone()))).await;
+    let door = match opened {
+        Ok(door) => Arc::new(door),
+        Err(error) => {
+            core.peers.shutdown();
+            core.groups.shutdown().await;
+            return Err(StartError::Listen { address: core.config.server.listen.clone(), error });
+        }
+    };
+    drop(rt::spawn("enter", enter(core.clone())));
+    let chance = world.dice.stream("balance");
+    drop(rt::spawn("balance", balance(core.clone(), chance)));
+    Ok(Node { core, door })
+}
+
+/// What the configuration says about the node's place.
+fn place(config: &Config) -> cluster::Settings {
+    let node_id = config.server.node_id;
+    match &config.cluster {
+        None => cluster::Settings::alone(node_id, config.advertised(), config.groups()),
+        Some(cluster) => cluster::Settings {
+            node_id,
+            advertise: config.advertised().to_owned(),
+            groups: cluster.groups,
+            cluster_name: cluster.name.clone(),
+            bootstrap_node_id: cluster.bootstrap_node_id,
+            routes: cluster.routes.clone(),
+        },
+    }
+}
+
+/// Becomes part of the cluster, whatever it takes.
+async fn enter(core: Arc<Core>) {
+    match core.standing.enter(&core.peers, &core.groups).await {
+        Ok(()) => tracing::info!("this node belongs to its cluster"),
+        Err(error) => core.ending.cast_out(error.to_string()),
+    }
+}
+
+/// Keeps leadership spread over the members.
+async fn balance(core: Arc<Core>, mut chance: net::dice::Stream) {
+    while !core.ending.has_begun() {
+        // Not in step with the others, or two nodes hand the same group to and fro.
+        let pause = BALANCE_EVERY.mul_f64(chance.random_range(0.8..1.2));
+        rt::sleep(pause).await;
+        if !core.ending.has_begun() {
+            core.groups.balance().await;
+        }
+    }
+}
+
+pub(crate) async fn shutdown(core: &Core, door: &Door, drain: Duration) {
+    core.ending.begin();
+    door.close();
+    let handing_over = core.groups.transfer_all(drain);
+    let draining = rt::timeout(drain, door.drained());
+    let (handed_over, drained) = join(handing_over, draining).await;
+    if !handed_over {
+        tracing::warn!("the drain deadline passed before others had taken over all groups");
+    }
+    if drained.is_err() {
+        tracing::warn!("the drain deadline passed with requests under way");
+    }
+    door.cut();
+    core.peers.shutdown();
+    core.groups.shutdown().await;
+}
+
+impl Core {
+    pub(crate) async fn fatal(&self) -> String {
+        tokio::select! {
+            biased;
+            reason = self.groups.fatal() => reason,
+            reason = self.ending.outcast() => reason,
+        }
+    }
+}
+
+/// Nobody waits for changes yet.
+struct Nobody;
+
+impl Observer for Nobody {
+    fn changed(&self, _group: u32, _stream: &StreamName, _row: Option<&StreamRow>) {}
+
+    fn replaced(&self, _group: u32) {}
+}

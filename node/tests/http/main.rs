@@ -1,0 +1,14 @@
+//! A node in this process, in a world of memory, asked over real loopback sockets.
+//!
+//! | file | the question |
+//! |---|---|
+//! | `journey` | does every method answer what the protocol says? |
+//! | `reading` | are answers streamed, bounded, and cut off rather than wrong? |
+//! | `bad_input` | what does a client get that sends what no client should? |
+//! | `admin` | what does a node say about itself? |
+
+mod admin;
+mod bad_input;
+mod journey;
+mod reading;
+mod server;
