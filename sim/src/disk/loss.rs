@@ -11,7 +11,7 @@ use rand::RngExt;
 
 use super::{
     image::Image,
-    store::{Change, NameChange, Pending, Store},
+    store::{Change, NameChange, Pending, Store, with_what_they_build_on},
 };
 
 /// What a disk writes whole or not at all, in bytes.
@@ -68,15 +68,13 @@ pub(super) fn power_loss(store: &mut Store, how: PowerLoss, dice: &mut Stream) -
     let mut loss = Loss::default();
     let moment = moment(store, how, dice);
 
-    for pending in std::mem::take(&mut store.pending_names) {
-        loss.names += 1;
-        let kept = moment.map_or_else(|| dice.random(), |moment| pending.at <= moment);
-        if kept {
-            pending.change.apply(&mut store.durable_names);
-        } else {
-            loss.names_lost += 1;
-        }
-    }
+    let pending = std::mem::take(&mut store.pending_names);
+    let kept = match moment {
+        Some(moment) => names_kept(&mut store.durable_names, &pending, |pending| pending.at <= moment),
+        None => names_kept(&mut store.durable_names, &pending, |_| dice.random()),
+    };
+    loss.names = pending.len();
+    loss.names_lost = pending.len() - kept;
     store.names = store.durable_names.clone();
     for inode in store.inodes.values_mut() {
         inode.open = 0;
@@ -117,17 +115,26 @@ pub(super) fn written_back(durable: &mut Image, pending: &[Pending<Change>], dic
     }
 }
 
-/// As [`written_back`], for names: each by itself.
+/// As [`written_back`], for names: each by itself, as far as they do not build on each other.
 pub(super) fn names_written_back(
     names: &mut BTreeMap<String, u64>,
     pending: &[Pending<NameChange>],
     dice: &mut Stream,
 ) {
-    for pending in pending {
-        if dice.random() {
-            pending.change.apply(names);
-        }
+    names_kept(names, pending, |_| dice.random());
+}
+
+/// Applies the chosen changes and what they build on; returns how many these are.
+fn names_kept(
+    names: &mut BTreeMap<String, u64>,
+    pending: &[Pending<NameChange>],
+    chosen: impl FnMut(&Pending<NameChange>) -> bool,
+) -> usize {
+    let kept = with_what_they_build_on(pending, chosen);
+    for pending in pending.iter().filter(|pending| kept.contains(&pending.at)) {
+        pending.change.apply(names);
     }
+    kept.len()
 }
 
 /// The one moment of the whole disk up to which everything is kept, if there is one.

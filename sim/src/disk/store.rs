@@ -78,22 +78,19 @@ impl NameChange {
         std::iter::once(one).chain(other)
     }
 
-    /// Applies it to names among which earlier changes may be missing: it moves its own file and no other.
+    /// Applies it, to names that show everything which it builds on.
     pub(super) fn apply(&self, names: &mut BTreeMap<String, u64>) {
-        let mut forget = |path: &String, inode: &u64| {
-            if names.get(path) == Some(inode) {
-                names.remove(path);
-            }
-        };
         match self {
             NameChange::Create { path, inode } => {
                 names.insert(path.clone(), *inode);
             }
             NameChange::Rename { from, to, inode } => {
-                forget(from, inode);
+                names.remove(from);
                 names.insert(to.clone(), *inode);
             }
-            NameChange::Remove { path, inode } => forget(path, inode),
+            NameChange::Remove { path, .. } => {
+                names.remove(path);
+            }
         }
     }
 }
@@ -252,18 +249,9 @@ impl Store {
     /// The changes of names in a folder up to a place, with all earlier ones that they build on, taken out of those
     /// that are pending.
     pub(super) fn take_pending_names(&mut self, folder: &str, upto: u64) -> Vec<Pending<NameChange>> {
-        let mut inodes = BTreeSet::new();
-        let mut paths = BTreeSet::new();
-        let mut covered = BTreeSet::new();
-        for pending in self.pending_names.iter().rev() {
-            let asked = pending.at <= upto && pending.change.paths().any(|path| folder_of(path) == folder);
-            let needed = inodes.contains(&pending.change.inode()) || pending.change.paths().any(|p| paths.contains(p));
-            if asked || needed {
-                inodes.insert(pending.change.inode());
-                paths.extend(pending.change.paths().cloned());
-                covered.insert(pending.at);
-            }
-        }
+        let covered = with_what_they_build_on(&self.pending_names, |pending| {
+            pending.at <= upto && pending.change.paths().any(|path| folder_of(path) == folder)
+        });
         let (taken, left) = std::mem::take(&mut self.pending_names)
             .into_iter()
             .partition(|p| covered.contains(&p.at));
@@ -278,6 +266,27 @@ impl Store {
             .collect();
         self.inodes.retain(|id, inode| inode.open > 0 || named.contains(id));
     }
+}
+
+/// The places of the chosen changes, and of all earlier ones of the same files and names: no disk shows a change
+/// without those (a file that was renamed away is not there for the next one of its name to replace).
+pub(super) fn with_what_they_build_on(
+    pending: &[Pending<NameChange>],
+    mut chosen: impl FnMut(&Pending<NameChange>) -> bool,
+) -> BTreeSet<u64> {
+    let mut inodes = BTreeSet::new();
+    let mut paths = BTreeSet::new();
+    let mut places = BTreeSet::new();
+    for pending in pending.iter().rev() {
+        let change = &pending.change;
+        let needed = inodes.contains(&change.inode()) || change.paths().any(|path| paths.contains(path));
+        if chosen(pending) || needed {
+            inodes.insert(change.inode());
+            paths.extend(change.paths());
+            places.insert(pending.at);
+        }
+    }
+    places
 }
 
 /// The folder of a path; the root is empty.
