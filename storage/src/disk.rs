@@ -42,6 +42,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// An open file. Offsets and lengths are bytes.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks, and it may fail")]
 pub trait File: Send + Sync + 'static {
     /// Writes the pieces one after the other at `offset`, growing the file where needed. Not durable yet.
     fn write_at(&self, offset: u64, pieces: Vec<Bytes>) -> Fut<'_, io::Result<()>>;

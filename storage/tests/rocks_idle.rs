@@ -1,8 +1,5 @@
 //! An index that nobody uses takes little memory: a node has 60 MB in all.
 #![cfg(feature = "real")]
-    clippy::disallowed_methods,
-    reason = "a test of the real thing, outside of any world"
-)]
 
 use std::fs;
 

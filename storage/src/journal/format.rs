@@ -29,6 +29,10 @@ pub(super) const VERSION: u16 = 1;
 pub(super) const HEAD: u64 = 64;
 /// The length of a record's lead.
 pub(super) const LEAD: u64 = 40;
+const _: () = assert!(
+    HEAD.is_multiple_of(8) && LEAD.is_multiple_of(8),
+    "records lie at multiples of 8"
+);
 /// The flag of a record that repeats, at the head of a segment, what held before.
 pub(super) const REPEATED: u8 = 1;
 

@@ -6,19 +6,21 @@
 //! | `format` | the bytes of a segment |
 //! | `queue` | who comes next, and where it will lie |
 //! | `commit` | one write and one sync for everything that waits |
-//! | `scan`, `recover` | the start: what is there, what was never acknowledged, what is damaged |
+//! | `scan`, `examine`, `recover` | the start: what is there, what was never acknowledged, what is damaged |
 //! | `standing` | what each segment repeats, so that older ones can be freed |
 //! | `read`, `files` | reading back |
 //! | `free` | giving up segments |
-//! | `inspect` | a journal, for a person |
+//! | [`inspect`] | a journal, for a person |
 //!
 //! The journal does not know what an entry means, which entries are still needed, or what a group is for.
 
 mod commit;
 mod error;
+mod examine;
 mod files;
 mod format;
 mod free;
+pub mod inspect;
 mod queue;
 mod read;
 mod record;
@@ -87,10 +89,10 @@ pub struct Opened {
     pub cut: Option<Cut>,
 }
 
-/// An unfinished tail that was cut off: written, never acknowledged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An unfinished tail: written, never acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Cut {
-    /// Where the bytes began that are gone.
+    /// Where it begins.
     pub from: Position,
     /// How many bytes, up to the last that was not zero.
     pub bytes: u64,

@@ -97,6 +97,11 @@ impl Spans {
         self.0.is_empty()
     }
 
+    /// From each first number to the one after the last.
+    pub(super) fn spans(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.0.iter().map(|(&from, &to)| (from, to))
+    }
+
     pub(super) fn contains(&self, id: u64) -> bool {
         self.0.range(..=id).next_back().is_some_and(|(_, &to)| id < to)
     }
