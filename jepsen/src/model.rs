@@ -147,11 +147,11 @@ impl Call {
         matches!(self.saw, Saw::Nothing)
     }
 
-    /// The record it appends to what is there (not one that a create begins with).
+    /// The record it appends to what is there, if it takes effect (not one that a create begins with).
     #[must_use]
     pub fn appends(&self) -> Option<Tag> {
-        match self.what {
-            What::Append { tag, .. } => tag,
+        match (&self.what, &self.saw) {
+            (What::Append { tag, .. }, Saw::Nothing | Saw::Stored { how: Stored::Now, .. }) => *tag,
             _ => None,
         }
     }
