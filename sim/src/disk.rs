@@ -155,7 +155,8 @@ impl FalseDisk {
     }
 
     /// Leaves room for so many more bytes, in whole pages of 4 KiB; writes beyond that fail, overwrites of what was
-    /// written do not. A file that was grown without writing has no room reserved. Removing files makes room.
+    /// written do not. Growing a file beyond it fails or not, by the dice, and reserves nothing. Removing files makes
+    /// room once the removal is durable.
     pub fn fill(&self, room: u64) {
         let mut state = self.shared.lock();
         state.store.pages_max = Some(state.store.pages() + room / PAGE);

@@ -1,10 +1,13 @@
 //! What can go wrong: the false world around the same nodes.
 
 pub mod clock;
+pub mod cluster;
 pub mod cold;
 pub mod disk;
 pub mod engine;
 pub mod fault;
 pub mod index;
+pub mod invariant;
 pub mod net;
 pub mod tell;
+pub mod trace;

@@ -349,7 +349,16 @@ impl File for Handle {
     fn set_len(&self, len: u64) -> Fut<'_, io::Result<()>> {
         Box::pin(async move {
             self.mounted
-                .do_once(Kind::Write(0), |state| state.store.set_len(self.inode, len))
+                .do_once(Kind::Write(0), |state| {
+                    // Some file systems reserve the room here, others find out at the write that there is none.
+                    if !state.store.has_room(self.inode, len)? && state.dice.random() {
+                        state
+                            .tell
+                            .line(len, format_args!("disk full, {} stays short of {len} bytes", self.path));
+                        return Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on the disk"));
+                    }
+                    state.store.set_len(self.inode, len)
+                })
                 .await
         })
     }

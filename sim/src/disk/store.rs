@@ -228,6 +228,15 @@ impl Store {
         Ok((fits - offset) as usize)
     }
 
+    /// Whether all bytes up to `len` would find room.
+    pub(super) fn has_room(&mut self, inode: u64, len: u64) -> io::Result<bool> {
+        let Some(pages_max) = self.pages_max else {
+            return Ok(true);
+        };
+        let free = pages_max.saturating_sub(self.pages());
+        Ok(self.inode(inode)?.cached.pages_missing(0..len) <= free)
+    }
+
     pub(super) fn set_len(&mut self, inode: u64, len: u64) -> io::Result<()> {
         let at = self.place();
         let file = self.inode(inode)?;

@@ -408,6 +408,27 @@ fn a_full_disk_takes_a_part_and_overwrites_and_has_room_again() {
 }
 
 #[test]
+fn growing_a_file_on_a_full_disk_fails_or_fails_later() {
+    let (mut at_once, mut later) = (0, 0);
+    for seed in 0..20 {
+        let disk = disk(seed);
+        let file = durable_file(&*disk.mount(), "a", b"x");
+        disk.fill(0);
+        match now(file.set_len(1 << 20)) {
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+                at_once += 1;
+            }
+            Ok(()) => {
+                now(file.write_at(1 << 19, vec![Bytes::from_static(b"x")])).unwrap_err();
+                later += 1;
+            }
+        }
+    }
+    assert!(at_once > 0 && later > 0, "{at_once} {later}");
+}
+
+#[test]
 fn writes_and_reads_fail_by_chance() {
     let disk = disk(1);
     let file = durable_file(&*disk.mount(), "a", b"0123456789");

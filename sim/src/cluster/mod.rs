@@ -1,0 +1,175 @@
+//! The nodes of one simulated cluster: true nodes, started by `Node::start`, each on a machine of the false world.
+//!
+//! | file | question |
+//! |---|---|
+//! | `mod.rs` | what is there? |
+//! | `machine.rs` | how does a node live, die and come back? |
+//! | `strike.rs` | who is meant, and what happens to them? |
+//! | `watch.rs` | do the invariants hold; is the cluster whole again? |
+
+mod machine;
+mod strike;
+mod watch;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use net::dice::{Dice, Stream};
+use node::Node;
+use node::config::{Cluster as ClusterSection, Config};
+
+use crate::engine::{Control, HostId};
+use crate::fault::Fault;
+use crate::invariant::{Broken, Invariants};
+use crate::net::{Net, NetOptions};
+use machine::Machine;
+
+/// The port every node serves on.
+const PORT: u16 = 4437;
+
+/// How big a cluster is, and how its nodes are set.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// How many nodes.
+    pub nodes: u32,
+    /// How many Raft groups.
+    pub groups: u32,
+    /// How many hosts clients run on.
+    pub clients: u32,
+    /// What all nodes are configured with; names and addresses are filled in.
+    pub config: Config,
+}
+
+impl Shape {
+    /// A cluster with numbers that suit a short life: small segments, frequent flushes, quick elections.
+    #[must_use]
+    pub fn of(nodes: u32, groups: u32) -> Self {
+        let mut config = Config::default();
+        config.raft.heartbeat = Duration::from_millis(250);
+        config.raft.election_min = Duration::from_millis(1000);
+        config.raft.election_max = Duration::from_millis(2000);
+        config.raft.lease = Duration::from_millis(600);
+        config.raft.rpc_deadline = Duration::from_secs(1);
+        config.raft.snapshot_entries = 200;
+        config.raft.keep_entries = 50;
+        config.raft.snapshot_chunk = 16 << 10;
+        config.http.max_body = 1 << 20;
+        config.http.max_inflight = 16 << 20;
+        config.http.request_deadline = Duration::from_secs(5);
+        config.journal.segment = 2 << 20;
+        config.journal.queue = 4 << 20;
+        config.index.flush_interval = Duration::from_millis(700);
+        config.cache.tail = 256 << 10;
+        config.cache.streams = 16;
+        config.server.drain = Duration::from_secs(2);
+        Self { nodes, groups, clients: 4, config }
+    }
+}
+
+/// A cluster in the false world. Clones are hands on the same one.
+#[derive(Clone)]
+pub struct Cluster(Arc<Inner>);
+
+struct Inner {
+    control: Control,
+    net: Net,
+    shape: Shape,
+    machines: Vec<Machine>,
+    clients: Vec<HostId>,
+    state: Mutex<State>,
+}
+
+struct State {
+    dice: Stream,
+    invariants: Invariants,
+    broken: Option<Broken>,
+    /// Faults as struck, with the true time in nanoseconds.
+    struck: Vec<(u64, Fault)>,
+    /// Who led each group when somebody last did.
+    led: Vec<Option<u32>>,
+    /// Looks at what the disks hold: how many entries were found durable on a majority.
+    confirmed_on_disks: u64,
+}
+
+impl Cluster {
+    /// Builds machines and network in a world; nothing runs yet.
+    #[must_use]
+    pub fn new(control: &Control, shape: Shape, net: NetOptions) -> Self {
+        let dice: Dice = control.dice().fork("cluster");
+        let net = Net::new(control, net);
+        let machines = (1..=shape.nodes).map(|id| Machine::new(control, &dice, id)).collect();
+        let clients = (1..=shape.clients).map(|id| control.host(format!("c{id}"))).collect();
+        let state = State {
+            dice: dice.stream("strike"),
+            invariants: Invariants::default(),
+            broken: None,
+            struck: Vec::new(),
+            led: vec![None; shape.groups as usize],
+            confirmed_on_disks: 0,
+        };
+        let control = control.clone();
+        Self(Arc::new(Inner { control, net, shape, machines, clients, state: Mutex::new(state) }))
+    }
+
+    /// How big it is, and how it is set.
+    #[must_use]
+    pub fn shape(&self) -> &Shape {
+        &self.0.shape
+    }
+
+    /// The hosts that clients run on.
+    #[must_use]
+    pub fn clients(&self) -> &[HostId] {
+        &self.0.clients
+    }
+
+    /// `host:port` of a node, by its place from 0.
+    #[must_use]
+    pub fn authority(&self, at: usize) -> String {
+        authority(self.0.machines[at].host)
+    }
+
+    /// The running node at a place from 0, if it runs.
+    #[must_use]
+    pub fn node(&self, at: usize) -> Option<Node> {
+        self.0.machines[at].node()
+    }
+
+    /// Faults as they were struck, with their moments in nanoseconds of true time.
+    #[must_use]
+    pub fn struck(&self) -> Vec<(u64, Fault)> {
+        self.state().struck.clone()
+    }
+
+    /// What the nodes said when they ended by themselves or refused to start, in order of nodes.
+    #[must_use]
+    pub fn last_words(&self) -> Vec<String> {
+        self.0.machines.iter().flat_map(Machine::last_words).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The configuration of one node.
+    fn config(&self, id: u32) -> Config {
+        let Inner { shape, machines, .. } = &*self.0;
+        let mut config = shape.config.clone();
+        let own = authority(machines[id as usize - 1].host);
+        config.server.node_id = u64::from(id);
+        config.server.listen.clone_from(&own);
+        config.server.advertise = Some(own);
+        let others = machines.iter().filter(|machine| machine.id != id).map(|machine| authority(machine.host));
+        config.cluster = Some(ClusterSection {
+            name: "sim".into(),
+            bootstrap_node_id: 1,
+            routes: others.collect(),
+            groups: shape.groups,
+        });
+        config
+    }
+}
+
+fn authority(host: HostId) -> String {
+    Net::addr(host, PORT).to_string()
+}

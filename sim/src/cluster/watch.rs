@@ -1,0 +1,177 @@
+//! Looks at every node again and again: the invariants, who leads, and whether the cluster is whole again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use node::Node;
+use node::raft::EntryId;
+use storage::journal::{self, Journal, Kind, Recovered};
+
+use super::Cluster;
+use crate::disk::PowerLoss;
+use crate::engine::HostId;
+use crate::invariant::{Broken, Durable, Observation, committed_is_on_a_majority};
+
+/// How often the nodes are looked at, in true time.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How often the disks are read as a power loss would leave them; every so many looks.
+const LOOKS_PER_DISK_CHECK: u64 = 100;
+
+impl Cluster {
+    /// Watches the invariants until the world ends. The first that breaks is kept, see [`Cluster::broken`].
+    pub async fn watch(&self) {
+        for look in 1_u64.. {
+            self.0.control.sleep(LOOK).await;
+            if self.state().broken.is_some() {
+                return;
+            }
+            let mut judged = self.look();
+            if judged.is_ok() && look.is_multiple_of(LOOKS_PER_DISK_CHECK) {
+                judged = self.check_disks().await;
+            }
+            if let Err(broken) = judged {
+                self.0.control.tell(HostId::WORLD, 0xbad, format_args!("{broken}"));
+                self.state().broken = Some(broken);
+                return;
+            }
+        }
+    }
+
+    /// The invariant that broke, if one did.
+    #[must_use]
+    pub fn broken(&self) -> Option<Broken> {
+        self.state().broken.clone()
+    }
+
+    /// How many observations of replicas were judged, and how many committed entries were looked up on the disks.
+    #[must_use]
+    pub fn observations(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.invariants.observations(), state.confirmed_on_disks)
+    }
+
+    fn look(&self) -> Result<(), Broken> {
+        let at_ns = self.0.control.now_ns();
+        for machine in &self.0.machines {
+            let Some(node) = machine.node() else { continue };
+            for seen in observe(&node, at_ns, u64::from(machine.id), machine.life()) {
+                self.state().invariants.observe(&seen)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Who leads each group now, as far as the nodes that run say: of several, the one of the highest term.
+    #[must_use]
+    pub fn leaders(&self) -> Vec<Option<u32>> {
+        let mut leaders = vec![None; self.0.shape.groups as usize];
+        for machine in &self.0.machines {
+            let Some(node) = machine.node() else { continue };
+            for seen in observe(&node, 0, u64::from(machine.id), 0).iter().filter(|seen| seen.leads) {
+                let known: &mut Option<(u64, u32)> = &mut leaders[seen.group as usize];
+                if known.is_none_or(|(term, _)| term < seen.term) {
+                    *known = Some((seen.term, machine.id));
+                }
+            }
+        }
+        leaders.into_iter().map(|leader| leader.map(|(_, id)| id)).collect()
+    }
+
+    /// What keeps the cluster from being whole, in words; `None` once every node runs, every group has one leader, and
+    /// all replicas have applied the same.
+    #[must_use]
+    pub fn pending(&self) -> Option<String> {
+        let mut applied: BTreeMap<u32, (u32, Option<(u64, u64)>, u64)> = BTreeMap::new();
+        for machine in &self.0.machines {
+            let Some(node) = machine.node() else { return Some(format!("n{} does not run", machine.id)) };
+            let seen = observe(&node, 0, u64::from(machine.id), 0);
+            if seen.len() < self.0.shape.groups as usize {
+                return Some(format!("n{} has not started all groups", machine.id));
+            }
+            for Observation { group, applied: at, digest, .. } in seen {
+                let (first, there, theirs) = *applied.entry(group).or_insert((machine.id, at, digest));
+                if (there, theirs) != (at, digest) {
+                    return Some(format!(
+                        "group {group}: n{first} has applied {there:?} and n{} has applied {at:?}",
+                        machine.id
+                    ));
+                }
+            }
+        }
+        let leaders = self.leaders();
+        let headless = leaders.iter().position(Option::is_none);
+        headless.map(|group| format!("group {group} has no leader"))
+    }
+
+    /// Reads every disk as a power loss at this moment would surely leave it, and looks there for what the nodes say is
+    /// committed.
+    async fn check_disks(&self) -> Result<(), Broken> {
+        // First what is committed, then the disks: what is durable only grows, so this order accuses nobody wrongly.
+        let mut committed: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+        for machine in &self.0.machines {
+            let Some(node) = machine.node() else { continue };
+            for seen in observe(&node, 0, u64::from(machine.id), machine.life()) {
+                if let Some(at) = seen.committed {
+                    let highest = committed.entry(seen.group).or_insert(at);
+                    *highest = (*highest).max(at);
+                }
+            }
+        }
+        let mut disks = Vec::new();
+        for machine in &self.0.machines {
+            let disk = machine.disk.fork(&self.0.control.dice()).with_timing(crate::disk::Timing::none());
+            disk.mend();
+            disk.power_loss(PowerLoss::LoseAll);
+            let mut found: BTreeMap<u32, Durable> = BTreeMap::new();
+            let Some(identity) = machine.identity() else {
+                disks.push(found);
+                continue;
+            };
+            let segment_bytes = self.0.shape.config.journal.segment;
+            let options = journal::Options { identity, segment_bytes, ..journal::Options::default() };
+            let mut visit = |record: Recovered| collect(&mut found, &record);
+            let opened = Journal::open(disk.mount(), "journal", options, &mut visit).await;
+            // A journal that cannot be read holds nothing for sure; a majority must still have everything.
+            disks.push(if opened.is_ok() { found } else { BTreeMap::new() });
+        }
+        for (group, (index, term)) in committed {
+            let of_group: Vec<Durable> =
+                disks.iter().map(|disk| disk.get(&group).cloned().unwrap_or_default()).collect();
+            committed_is_on_a_majority(group, index, term, &of_group)?;
+            self.state().confirmed_on_disks += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The replicas of a node as it tells them.
+fn observe(node: &Node, at_ns: u64, id: u64, life: u64) -> Vec<Observation> {
+    let place = |entry: EntryId| (entry.index, entry.term);
+    let seen = node.groups().status().into_iter().map(|status| Observation {
+        at_ns,
+        node: id,
+        life,
+        group: status.group,
+        term: status.term,
+        voted_for: (status.voted_for != 0).then_some(status.voted_for),
+        leads: status.role == "Leader" && status.vote_committed,
+        committed: status.committed.map(place),
+        applied: status.applied.map(place),
+        digest: status.digest,
+    });
+    seen.collect()
+}
+
+fn collect(found: &mut BTreeMap<u32, Durable>, record: &Recovered) {
+    let durable = found.entry(record.group).or_default();
+    match record.kind {
+        Kind::Entry => {
+            durable.entries.split_off(&record.index);
+            durable.entries.insert(record.index, record.term);
+        }
+        Kind::Truncate => drop(durable.entries.split_off(&record.index)),
+        Kind::Purge => durable.covered_to = durable.covered_to.max(record.index),
+        _ => {}
+    }
+}

@@ -1,0 +1,101 @@
+//! White box: what must hold between the replicas at every moment, one property a file.
+//!
+//! The world looks at every node again and again and hands what it saw to [`Invariants::observe`]. The properties of Raft
+//! are those of Ongaro's dissertation, figure 3.2; the last one is Holdfast's own promise.
+//!
+//! | property | source | file |
+//! |---|---|---|
+//! | Election Safety: at most one leader in a term | fig. 3.2 | [`one_leader_per_term`] |
+//! | Log Matching and Leader Completeness, seen at the commit: an index is committed with one term only | fig. 3.2 | [`committed_never_changes`] |
+//! | State Machine Safety: the same applied index, the same digest | fig. 3.2 | [`same_applied_same_digest`] |
+//! | term, vote and, within one life of a process, commit and applied index never go back | ch. 3.8 | [`nothing_goes_back`] |
+//! | committed is on the synced disks of a majority | DESIGN §1, promise 1 | [`committed_is_on_a_majority`] |
+
+pub mod committed_is_on_a_majority;
+pub mod committed_never_changes;
+pub mod nothing_goes_back;
+pub mod one_leader_per_term;
+pub mod same_applied_same_digest;
+
+pub use committed_is_on_a_majority::{Durable, committed_is_on_a_majority};
+
+/// One replica at one moment, as its own node tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Observation {
+    /// Simulated time.
+    pub at_ns: u64,
+    /// Which node.
+    pub node: u64,
+    /// Which life of its process: counts starts.
+    pub life: u64,
+    /// Which group.
+    pub group: u32,
+    /// The term of its vote.
+    pub term: u64,
+    /// Whom it voted for in that term.
+    pub voted_for: Option<u64>,
+    /// Whether it believes to lead that term.
+    pub leads: bool,
+    /// The last entry known to be committed: index and term.
+    pub committed: Option<(u64, u64)>,
+    /// The last entry applied: index and term.
+    pub applied: Option<(u64, u64)>,
+    /// Chained digest of all entries and their outcomes up to `applied`.
+    pub digest: u64,
+}
+
+/// An invariant does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{invariant}: {because}")]
+pub struct Broken {
+    /// The property, as its file is called.
+    pub invariant: &'static str,
+    /// Who saw what.
+    pub because: String,
+}
+
+/// A property that is watched over time.
+pub trait Invariant: Send {
+    /// Takes one observation in.
+    ///
+    /// # Errors
+    /// The first time that what was observed cannot be.
+    fn observe(&mut self, seen: &Observation) -> Result<(), Broken>;
+}
+
+/// All properties that a stream of observations is held against.
+pub struct Invariants {
+    watched: Vec<Box<dyn Invariant>>,
+    observations: u64,
+}
+
+impl Default for Invariants {
+    fn default() -> Self {
+        Self {
+            watched: vec![
+                Box::<one_leader_per_term::OneLeaderPerTerm>::default(),
+                Box::<committed_never_changes::CommittedNeverChanges>::default(),
+                Box::<same_applied_same_digest::SameAppliedSameDigest>::default(),
+                Box::<nothing_goes_back::NothingGoesBack>::default(),
+            ],
+            observations: 0,
+        }
+    }
+}
+
+impl Invariants {
+    /// Holds one observation against every property.
+    ///
+    /// # Errors
+    /// The first property that does not hold.
+    pub fn observe(&mut self, seen: &Observation) -> Result<(), Broken> {
+        self.observations += 1;
+        self.watched.iter_mut().try_for_each(|invariant| invariant.observe(seen))
+    }
+
+    /// How many observations were made: a run without any has proved nothing.
+    #[must_use]
+    pub fn observations(&self) -> u64 {
+        self.observations
+    }
+}
