@@ -25,8 +25,8 @@ const MAX_PIECES: usize = 1024;
 #[derive(Debug)]
 pub struct LocalDisk {
     root: PathBuf,
-    /// Unlocked by the system when it is closed, however the process ends.
-    _lock: fs::File,
+    /// Unlocked by the system when it is closed, however the process ends. `None`: only to look, never to change.
+    lock: Option<fs::File>,
 }
 
 /// Why a directory cannot be used.
@@ -48,20 +48,20 @@ impl LocalDisk {
     pub fn open(root: impl Into<PathBuf>) -> Result<LocalDisk, LocalDiskError> {
         let root = root.into();
         match lock(&root) {
-            Ok(Some(lock)) => Ok(LocalDisk { root, _lock: lock }),
+            Ok(Some(lock)) => Ok(LocalDisk { root, lock: Some(lock) }),
             Ok(None) => Err(LocalDiskError::InUse(root)),
             Err(error) => Err(LocalDiskError::Io(root, error)),
         }
     }
 
-    /// Opens a directory only to look at it, also while another process uses it. It must not be written to. Blocks.
+    /// Opens a directory only to look at it, also while another process uses it; every change is refused. Blocks.
     ///
     /// # Errors
     /// [`LocalDiskError::Io`] if it is not there.
     pub fn open_to_look(root: impl Into<PathBuf>) -> Result<LocalDisk, LocalDiskError> {
         let root = root.into();
         match open_dir(&root) {
-            Ok(dir) => Ok(LocalDisk { root, _lock: dir }),
+            Ok(_) => Ok(LocalDisk { root, lock: None }),
             Err(error) => Err(LocalDiskError::Io(root, error)),
         }
     }
@@ -69,6 +69,16 @@ impl LocalDisk {
     /// The directory.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    fn may_change(&self) -> io::Result<()> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the directory was opened only to look at it",
+        ))
     }
 
     fn path(&self, path: &str) -> io::Result<PathBuf> {
@@ -83,13 +93,16 @@ impl LocalDisk {
     }
 
     fn file(&self, path: &str, create: bool) -> io::Result<Arc<dyn File>> {
+        if create {
+            self.may_change()?;
+        }
         let path = self.path(path)?;
         if create && let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
         let file = fs::OpenOptions::new()
             .read(true)
-            .write(true)
+            .write(self.lock.is_some())
             .create_new(create)
             .open(path)?;
         Ok(Arc::new(LocalFile(file)))
@@ -119,6 +132,7 @@ impl LocalDisk {
 
     #[expect(clippy::disallowed_methods, reason = "this is the seam Disk")]
     fn rename_now(&self, from: &str, to: &str) -> io::Result<()> {
+        self.may_change()?;
         let to = self.path(to)?;
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent)?;
@@ -128,6 +142,7 @@ impl LocalDisk {
 
     #[expect(clippy::disallowed_methods, reason = "this is the seam Disk")]
     fn remove_now(&self, path: &str) -> io::Result<()> {
+        self.may_change()?;
         fs::remove_file(self.path(path)?)
     }
 
@@ -299,7 +314,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let first = LocalDisk::open(root.path()).unwrap();
         assert!(matches!(LocalDisk::open(root.path()), Err(LocalDiskError::InUse(_))));
-        LocalDisk::open_to_look(root.path()).unwrap();
+        let looking = LocalDisk::open_to_look(root.path()).unwrap();
+        assert!(looking.file("a", true).is_err(), "who looks changes nothing");
         drop(first);
         LocalDisk::open(root.path()).unwrap();
     }
