@@ -16,7 +16,7 @@ use hyper::service::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Shutdown;
-use crate::conn::{HyperExec, HyperIo, HyperTimer, StallGuard};
+use crate::conn::{HyperExec, HyperIo, HyperTimer, Manners};
 
 /// Which HTTP a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let io = HyperIo::new(StallGuard::new(io, limits.write_patience));
+    let io = HyperIo::new(Manners::new(io, limits.write_patience));
     match protocol {
         Protocol::Http1 => {
             let connection = http1::Builder::new()
@@ -100,7 +100,8 @@ where
                 .auto_date_header(false)
                 .keep_alive(true)
                 .half_close(false)
-                .pipeline_flush(true)
+                // With it hyper buffers an answer without bound, whether the client reads it or not.
+                .pipeline_flush(false)
                 .header_read_timeout(limits.head_patience)
                 .max_headers(limits.headers_max)
                 .max_header_size(limits.head_bytes_max)
