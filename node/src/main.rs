@@ -4,6 +4,7 @@
 //! to start.
 
 use std::{
+    ffi::OsStr,
     fs, future,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
@@ -20,6 +21,7 @@ use node::{
 use storage::{
     cold::Cold,
     disk::Disk,
+    journal::inspect::{Detail, inspect},
     local::{LocalCold, LocalDisk},
     rocks::{self, RocksIndex},
 };
@@ -81,13 +83,16 @@ enum ConfigCommand {
 
 #[derive(Subcommand)]
 enum JournalCommand {
-    /// Prints what is in the journal of a data directory, also while a node uses it.
+    /// Prints what is in the journal of a data directory, also while a node uses it. Changes nothing.
     Inspect {
-        /// The data directory.
+        /// The data directory, or its folder `journal`.
         dir: PathBuf,
-        /// One JSON object a line, for machines.
+        /// Prints JSON, for machines.
         #[arg(long)]
         json: bool,
+        /// Prints every record of this segment, too.
+        #[arg(long, value_name = "N")]
+        segment: Option<u64>,
     },
 }
 
@@ -113,7 +118,7 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Serve(flags) => serve(flags),
         Command::Config(ConfigCommand::Check { file }) => check(&file),
-        Command::Journal(JournalCommand::Inspect { dir, json }) => inspect(&dir, json),
+        Command::Journal(JournalCommand::Inspect { dir, json, segment }) => look(&dir, json, segment),
         Command::Version => {
             println!("holdfast {}", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -132,6 +137,28 @@ fn check(file: &Path) -> Result<(), Failure> {
     let config = config(Some(file), &Overrides::default())?;
     print!("{}", config.to_toml());
     Ok(())
+}
+
+fn look(dir: &Path, json: bool, segment: Option<u64>) -> Result<(), Failure> {
+    let (root, folder) = match (dir.join("journal").is_dir(), dir.parent(), dir.file_name().and_then(OsStr::to_str)) {
+        (true, _, _) => (dir, "journal"),
+        (false, Some(parent), Some(name)) if dir.is_dir() => (parent, name),
+        _ => return Err(Failure::broken(format!("there is no journal in {}", dir.display()))),
+    };
+    // A parent of nothing is where we are.
+    let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
+    let disk = Arc::new(LocalDisk::open_to_look(root).map_err(Failure::broken)?);
+    let detail = segment.map_or(Detail::Segments, |segment| Detail::Records { segment });
+    let report = rt::block_on(inspect(disk, folder, detail)).map_err(Failure::broken)?.map_err(Failure::broken)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::broken)?);
+    } else {
+        println!("{report}");
+    }
+    match report.damage {
+        None => Ok(()),
+        Some(damage) => Err(Failure::broken(damage)),
+    }
 }
 
 fn serve(flags: Serve) -> Result<(), Failure> {
@@ -166,7 +193,8 @@ fn config(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Failure>
 
 /// Sets up what the node tells its operator, on standard error.
 fn tell(config: &Config) -> Result<(), Failure> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter)
+    // The consensus library tells of its every step; whoever wants that says so, and later words win.
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("openraft=warn,{}", config.log.filter))
         .map_err(|error| Failure::refused(format!("log.filter: {error}")))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match config.log.format {

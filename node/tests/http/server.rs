@@ -18,18 +18,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// Longer than anything here should take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Server {
-    pub node: Node,
+pub(crate) struct Server {
+    pub(crate) node: Node,
     client: Client,
 }
 
 /// Runs a test against a node on its own.
-pub fn with_server<T>(test: impl AsyncFnOnce(&Server) -> T) -> T {
+pub(crate) fn with_server<T>(test: impl AsyncFnOnce(&Server) -> T) -> T {
     with_config(|_| {}, test)
 }
 
 /// The same, with another configuration.
-pub fn with_config<T>(change: impl FnOnce(&mut Config), test: impl AsyncFnOnce(&Server) -> T) -> T {
+pub(crate) fn with_config<T>(change: impl FnOnce(&mut Config), test: impl AsyncFnOnce(&Server) -> T) -> T {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".to_owned();
     change(&mut config);
@@ -42,12 +42,12 @@ pub fn with_config<T>(change: impl FnOnce(&mut Config), test: impl AsyncFnOnce(&
 }
 
 /// Drives a future to its end, which must come.
-pub fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn within<T>(future: impl Future<Output = T>) -> T {
     let ended = rt::block_on(async { rt::timeout(Duration::from_secs(60), future).await });
     ended.expect("a runtime").expect("no test takes a minute")
 }
 
-pub fn world() -> World {
+pub(crate) fn world() -> World {
     World {
         disk: Arc::new(MemoryDisk::default()),
         index: Arc::new(MemoryIndex::default()),
@@ -58,16 +58,16 @@ pub fn world() -> World {
 }
 
 impl Server {
-    pub fn new(node: Node) -> Self {
+    pub(crate) fn new(node: Node) -> Self {
         Self { node, client: Client::default() }
     }
 
     /// Calls `path` below `/v1/stream/`.
-    pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response<Bytes> {
+    pub(crate) async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response<Bytes> {
         self.call_at(method, &format!("/v1/stream/{path}"), headers, body).await
     }
 
-    pub async fn call_at(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response<Bytes> {
+    pub(crate) async fn call_at(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response<Bytes> {
         let uri = format!("http://{}{path}", self.node.address());
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {
@@ -78,29 +78,29 @@ impl Server {
     }
 
     /// Makes a stream of text.
-    pub async fn create(&self, path: &str) {
+    pub(crate) async fn create(&self, path: &str) {
         assert_eq!(self.call("PUT", path, &TEXT, b"").await.status(), 201);
     }
 
-    pub async fn append(&self, path: &str, body: &[u8]) -> Response<Bytes> {
+    pub(crate) async fn append(&self, path: &str, body: &[u8]) -> Response<Bytes> {
         let answer = self.call("POST", path, &TEXT, body).await;
         assert_eq!(answer.status(), 204, "{:?}", answer.body());
         answer
     }
 
     /// The whole stream.
-    pub async fn read(&self, path: &str) -> Bytes {
+    pub(crate) async fn read(&self, path: &str) -> Bytes {
         let answer = self.call("GET", path, &[], b"").await;
         assert_eq!(answer.status(), 200, "{:?}", answer.body());
         answer.into_body()
     }
 
-    pub async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(&self.node.address().to_string()).await.expect("a connection")
     }
 
     /// Sends bytes, and reads until the node hangs up or is silent for `patience`.
-    pub async fn raw(&self, bytes: &[u8], patience: Duration) -> String {
+    pub(crate) async fn raw(&self, bytes: &[u8], patience: Duration) -> String {
         let mut stream = self.connect().await;
         // The node may hang up before it has read everything.
         let _ = stream.write_all(bytes).await;
@@ -109,7 +109,7 @@ impl Server {
 }
 
 /// Reads until the other side hangs up or is silent for `patience`.
-pub async fn listen(stream: &mut TcpStream, patience: Duration) -> String {
+pub(crate) async fn listen(stream: &mut TcpStream, patience: Duration) -> String {
     let mut heard = Vec::new();
     let mut buffer = [0; 4096];
     while let Ok(Ok(count @ 1..)) = rt::timeout(patience, stream.read(&mut buffer)).await {
@@ -118,14 +118,14 @@ pub async fn listen(stream: &mut TcpStream, patience: Duration) -> String {
     String::from_utf8_lossy(&heard).into_owned()
 }
 
-pub const TEXT: [(&str, &str); 1] = [("content-type", "text/plain")];
+pub(crate) const TEXT: [(&str, &str); 1] = [("content-type", "text/plain")];
 
-pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).map_or("", |value| value.to_str().expect("readable"))
 }
 
 /// The stable code of an error body, which must be whole and JSON.
-pub fn code(answer: &Response<Bytes>) -> String {
+pub(crate) fn code(answer: &Response<Bytes>) -> String {
     assert_eq!(header(answer.headers(), "content-type"), "application/json");
     let body: serde_json::Value = serde_json::from_slice(answer.body()).expect("JSON");
     assert!(body["error"]["message"].as_str().is_some_and(|message| message.len() > 10), "{body}");
