@@ -17,9 +17,9 @@ use net::{
 };
 
 /// A node that can be started and killed, over one data directory.
-pub struct Server {
+pub(crate) struct Server {
     /// `127.0.0.1:port`.
-    pub authority: String,
+    pub(crate) authority: String,
     arguments: Vec<String>,
     log: PathBuf,
     child: Option<Child>,
@@ -27,7 +27,7 @@ pub struct Server {
 
 impl Server {
     /// A node that has not been started. Its words go to a file `{name}.log` in the folder.
-    pub fn new(folder: &Path, name: &str, authority: &str, arguments: &[&str]) -> Server {
+    pub(crate) fn new(folder: &Path, name: &str, authority: &str, arguments: &[&str]) -> Server {
         Server {
             authority: authority.to_owned(),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
@@ -36,7 +36,7 @@ impl Server {
         }
     }
 
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = fs::OpenOptions::new()
             .create(true)
@@ -45,6 +45,7 @@ impl Server {
             .unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_holdfast"))
             .args(&self.arguments)
+            .env("HOLDFAST_LOG_FILTER", "info,openraft=warn")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -53,7 +54,7 @@ impl Server {
     }
 
     /// SIGKILL: no flush, no farewell.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -61,7 +62,7 @@ impl Server {
     }
 
     /// Waits for the process to end by itself.
-    pub async fn end(&mut self) -> ExitStatus {
+    pub(crate) async fn end(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("it runs");
         let began = Instant::now();
         loop {
@@ -77,7 +78,7 @@ impl Server {
     }
 
     /// Waits until `path` answers 200, and says how long that took.
-    pub async fn ready(&mut self, path: &str) -> Duration {
+    pub(crate) async fn ready(&mut self, path: &str) -> Duration {
         let client = client();
         let began = Instant::now();
         loop {
@@ -98,7 +99,7 @@ impl Server {
     }
 
     /// The end of what it has written to its log.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         let said = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = said.lines().collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
@@ -115,7 +116,7 @@ impl Drop for Server {
 }
 
 /// A client whose answers may hold a whole stream.
-pub fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::new(ClientOptions {
         answer_bytes_max: 256 << 20,
         ..ClientOptions::default()
@@ -123,7 +124,7 @@ pub fn client() -> Client {
 }
 
 /// A GET with a deadline.
-pub async fn get(client: &Client, uri: &str) -> Result<http::Response<Bytes>, net::serve::CallError> {
+pub(crate) async fn get(client: &Client, uri: &str) -> Result<http::Response<Bytes>, net::serve::CallError> {
     let request = Request::get(uri)
         .body(Full::new(Bytes::new()))
         .expect("a valid request");
@@ -131,12 +132,12 @@ pub async fn get(client: &Client, uri: &str) -> Result<http::Response<Bytes>, ne
 }
 
 /// So many ports that nobody listens on.
-pub fn free_authorities<const N: usize>() -> [String; N] {
+pub(crate) fn free_authorities<const N: usize>() -> [String; N] {
     let held = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     held.map(|listener| listener.local_addr().unwrap().to_string())
 }
 
 /// Runs a test on a runtime of its own, for so long and no longer.
-pub fn run(limit: Duration, test: impl Future<Output = ()>) {
+pub(crate) fn run(limit: Duration, test: impl Future<Output = ()>) {
     rt::block_on(async { rt::timeout(limit, test).await.expect("the test ends in time") }).unwrap();
 }

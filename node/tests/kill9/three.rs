@@ -53,11 +53,11 @@ fn three_processes_lose_nothing_while_they_are_killed_one_by_one_two_at_once_and
         load.progress(500, "three nodes").await;
 
         // Whoever leads what: each node dies once, and the others go on without it.
-        for at in 0..3 {
-            servers[at].kill();
+        for (at, server) in servers.iter_mut().enumerate() {
+            server.kill();
             load.progress(300, "two of three").await;
-            servers[at].start();
-            servers[at].ready("/readyz/cluster").await;
+            server.start();
+            server.ready("/readyz/cluster").await;
             load.progress(300, "three again").await;
             println!("node {} died and came back; {} appends so far", at + 1, load.count());
         }

@@ -37,7 +37,7 @@ struct Log {
 }
 
 /// Writers at work.
-pub struct Workload {
+pub(crate) struct Workload {
     authorities: Vec<String>,
     logs: Vec<Arc<Log>>,
     writers: Vec<rt::JoinHandle<()>>,
@@ -48,7 +48,7 @@ pub struct Workload {
 
 impl Workload {
     /// Creates the streams and sets writers to work: of every stream, two of each kind at every node.
-    pub async fn start(authorities: &[String], streams: usize) -> Workload {
+    pub(crate) async fn start(authorities: &[String], streams: usize) -> Workload {
         let client = client();
         let mut load = Workload {
             authorities: authorities.to_vec(),
@@ -87,12 +87,12 @@ impl Workload {
     }
 
     /// How many appends have been acknowledged.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
     }
 
     /// Waits for so many more acknowledgements, which must come within seconds.
-    pub async fn progress(&self, more: u64, why: &str) {
+    pub(crate) async fn progress(&self, more: u64, why: &str) {
         let (from, began) = (self.count(), Instant::now());
         while self.count() < from + more {
             assert!(
@@ -105,7 +105,7 @@ impl Workload {
     }
 
     /// Lets the writers finish what they are at.
-    pub async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         for writer in self.writers.drain(..) {
             writer.await.expect("a writer does not panic");
@@ -113,7 +113,7 @@ impl Workload {
     }
 
     /// Reads every stream at every node, and holds it against what was acknowledged. A sentence on what was found.
-    pub async fn verify(&self) -> String {
+    pub(crate) async fn verify(&self) -> String {
         let client = client();
         let mut stored = 0;
         for log in &self.logs {
@@ -211,23 +211,26 @@ struct Writer {
 impl Writer {
     async fn write(self) {
         let mut number = 0;
+        // When the number was first sent: a repeat that is acknowledged may have been stored then.
+        let mut first_sent = None;
         while !self.stop.load(Ordering::SeqCst) {
-            let sent = Instant::now();
-            if self.append(number).await {
+            let sent = *first_sent.get_or_insert_with(Instant::now);
+            let acknowledged = self.append(number).await;
+            if acknowledged {
                 let append = Acknowledged {
                     sent,
                     answered: Instant::now(),
                 };
                 self.log.acknowledged.lock().unwrap().insert((self.id, number), append);
                 self.count.fetch_add(1, Ordering::SeqCst);
-                number += 1;
-                continue;
+            } else {
+                self.unknown.fetch_add(1, Ordering::SeqCst);
+                rt::sleep(Duration::from_millis(20)).await;
             }
-            self.unknown.fetch_add(1, Ordering::SeqCst);
-            if !self.producer {
+            if acknowledged || !self.producer {
                 number += 1;
+                first_sent = None;
             }
-            rt::sleep(Duration::from_millis(20)).await;
         }
     }
 
