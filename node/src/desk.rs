@@ -28,7 +28,9 @@ impl Handler for Desk {
                 raft if is_raft(raft) => core.groups.handle(raft, group, payload).await.map_err(NotDone),
                 unknown => {
                     tracing::debug!(from, kind = unknown, "a peer asked for something unknown");
-                    Err(NotDone(format!("requests of kind {unknown} are not known here: run the same version everywhere")))
+                    Err(NotDone(format!(
+                        "requests of kind {unknown} are not known here: run the same version everywhere"
+                    )))
                 }
             }
         })

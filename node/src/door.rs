@@ -54,7 +54,9 @@ impl Door {
         handler: Arc<dyn peer::Handler>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(&config.server.listen).await?;
-        let clients_max = u32::try_from(config.http.max_connections).unwrap_or(u32::MAX).min(1 << 28);
+        let clients_max = u32::try_from(config.http.max_connections)
+            .unwrap_or(u32::MAX)
+            .min(1 << 28);
         let door = Self {
             address: listener.local_addr()?,
             shutdown: Shutdown::new(),
@@ -67,8 +69,20 @@ impl Door {
             write_patience: config.http.stall_timeout,
             ..Limits::default()
         };
-        let inside = Inside { http, peers, handler, limits, first_patience: config.http.header_timeout };
-        let accepting = accept(listener, Arc::new(inside), door.shutdown.clone(), door.cut.clone(), door.clients.clone());
+        let inside = Inside {
+            http,
+            peers,
+            handler,
+            limits,
+            first_patience: config.http.header_timeout,
+        };
+        let accepting = accept(
+            listener,
+            Arc::new(inside),
+            door.shutdown.clone(),
+            door.cut.clone(),
+            door.clients.clone(),
+        );
         drop(rt::spawn("door", accepting));
         Ok(door)
     }
@@ -105,7 +119,11 @@ async fn accept(
 ) {
     let newcomers = Arc::new(Semaphore::new(NEWCOMERS_MAX));
     loop {
-        let place = newcomers.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let place = newcomers
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
         let accepted = tokio::select! {
             biased;
             () = shutdown.begun() => return,

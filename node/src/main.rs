@@ -105,12 +105,18 @@ struct Failure {
 impl Failure {
     /// The node does not start as things are.
     fn refused(message: impl ToString) -> Self {
-        Self { code: 2, message: message.to_string() }
+        Self {
+            code: 2,
+            message: message.to_string(),
+        }
     }
 
     /// Something broke.
     fn broken(message: impl ToString) -> Self {
-        Self { code: 1, message: message.to_string() }
+        Self {
+            code: 1,
+            message: message.to_string(),
+        }
     }
 }
 
@@ -140,16 +146,26 @@ fn check(file: &Path) -> Result<(), Failure> {
 }
 
 fn look(dir: &Path, json: bool, segment: Option<u64>) -> Result<(), Failure> {
-    let (root, folder) = match (dir.join("journal").is_dir(), dir.parent(), dir.file_name().and_then(OsStr::to_str)) {
+    let (root, folder) = match (
+        dir.join("journal").is_dir(),
+        dir.parent(),
+        dir.file_name().and_then(OsStr::to_str),
+    ) {
         (true, _, _) => (dir, "journal"),
         (false, Some(parent), Some(name)) if dir.is_dir() => (parent, name),
         _ => return Err(Failure::broken(format!("there is no journal in {}", dir.display()))),
     };
     // A parent of nothing is where we are.
-    let root = if root.as_os_str().is_empty() { Path::new(".") } else { root };
+    let root = if root.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        root
+    };
     let disk = Arc::new(LocalDisk::open_to_look(root).map_err(Failure::broken)?);
     let detail = segment.map_or(Detail::Segments, |segment| Detail::Records { segment });
-    let report = rt::block_on(inspect(disk, folder, detail)).map_err(Failure::broken)?.map_err(Failure::broken)?;
+    let report = rt::block_on(inspect(disk, folder, detail))
+        .map_err(Failure::broken)?
+        .map_err(Failure::broken)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&report).map_err(Failure::broken)?);
     } else {
@@ -184,9 +200,14 @@ fn config(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Failure>
         None => (String::new(), "the configuration".to_owned()),
     };
     // What is not UTF-8 cannot be one of ours.
-    let env = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let env =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Config::check(&text, env, overrides).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(ConfigProblem::to_string).map(|line| format!("  {line}")).collect();
+        let lines: Vec<String> = problems
+            .iter()
+            .map(ConfigProblem::to_string)
+            .map(|line| format!("  {line}"))
+            .collect();
         Failure::refused(format!("{name} does not hold:\n{}", lines.join("\n")))
     })
 }
@@ -196,7 +217,9 @@ fn tell(config: &Config) -> Result<(), Failure> {
     // The consensus library tells of its every step; whoever wants that says so, and later words win.
     let filter = tracing_subscriber::EnvFilter::try_new(format!("openraft=warn,{}", config.log.filter))
         .map_err(|error| Failure::refused(format!("log.filter: {error}")))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     match config.log.format {
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
         LogFormat::Json => builder.json().init(),
@@ -221,7 +244,10 @@ async fn run(config: Config) -> Result<(), Failure> {
         tracing::error!(reason, "this node cannot go on");
         return Err(Failure::broken(reason));
     }
-    eprintln!("holdfast: ending within {}; once more ends at once", humantime::format_duration(drain));
+    eprintln!(
+        "holdfast: ending within {}; once more ends at once",
+        humantime::format_duration(drain)
+    );
     tokio::select! {
         biased;
         () = node.shutdown(drain) => Ok(()),
@@ -253,21 +279,38 @@ fn world(config: &Config) -> Result<World, Failure> {
         .map_err(|error| Failure::refused(format!("the index in {} does not open: {error}", folder.display())))?;
     let cold: Option<Arc<dyn Cold>> = match config.cold.backend {
         ColdBackend::None => None,
-        ColdBackend::Local => Some(Arc::new(LocalCold::open(folder.join("cold")).map_err(Failure::refused)?)),
+        ColdBackend::Local => Some(Arc::new(
+            LocalCold::open(folder.join("cold")).map_err(Failure::refused)?,
+        )),
         ColdBackend::S3 => return Err(Failure::refused("cold.backend \"s3\" is not there yet: use \"none\"")),
     };
     let disk: Arc<dyn Disk> = Arc::new(disk);
-    Ok(World { disk, index: Arc::new(index), cold, clock: Arc::new(SystemClock), dice: Dice::from_os() })
+    Ok(World {
+        disk,
+        index: Arc::new(index),
+        cold,
+        clock: Arc::new(SystemClock),
+        dice: Dice::from_os(),
+    })
 }
 
 /// A few lines for whoever started this.
 fn greet(config: &Config, node: &Node) {
     let address = node.address();
-    let reach = if address.ip().is_unspecified() { format!("127.0.0.1:{}", address.port()) } else { address.to_string() };
-    eprintln!("holdfast {} · node {} · {}", env!("CARGO_PKG_VERSION"), config.server.node_id, match &config.cluster {
-        Some(cluster) => format!("cluster {}", cluster.name),
-        None => "on its own".to_owned(),
-    });
+    let reach = if address.ip().is_unspecified() {
+        format!("127.0.0.1:{}", address.port())
+    } else {
+        address.to_string()
+    };
+    eprintln!(
+        "holdfast {} · node {} · {}",
+        env!("CARGO_PKG_VERSION"),
+        config.server.node_id,
+        match &config.cluster {
+            Some(cluster) => format!("cluster {}", cluster.name),
+            None => "on its own".to_owned(),
+        }
+    );
     eprintln!("  listening on {address}, storing in {}", config.server.data_dir);
     eprintln!("  try it:");
     eprintln!("    curl -X PUT  {reach}/v1/stream/hello -H 'Content-Type: text/plain'");

@@ -90,7 +90,14 @@ impl Core {
         let (view, row) = self.row(&query.stream, query.local, query.deadline).await?;
         let plan = plan(&row, query.whence, self.config.http.max_read).map_err(ReadError::Refused)?;
         let piece = self.config.cache.read_piece;
-        Ok(Reading { view, row, at: plan.start, fetched: VecDeque::new(), plan, piece })
+        Ok(Reading {
+            view,
+            row,
+            at: plan.start,
+            fetched: VecDeque::new(),
+            plan,
+            piece,
+        })
     }
 
     /// The row of a stream, as of now.
@@ -134,9 +141,9 @@ impl Core {
                     return match rt::timeout(left, self.groups.wait_applied(group, index)).await {
                         Ok(Ok(())) => Ok(()),
                         Ok(Err(because)) => Err(ReadError::Unavailable { because }),
-                        Err(rt::Elapsed) => {
-                            Err(ReadError::Unavailable { because: "this node has not caught up in time".into() })
-                        }
+                        Err(rt::Elapsed) => Err(ReadError::Unavailable {
+                            because: "this node has not caught up in time".into(),
+                        }),
                     };
                 }
                 Err(because) => because,
@@ -157,9 +164,9 @@ impl Core {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let patience = left.min(self.config.raft.rpc_deadline);
                 match self.peers.call(node, READ_INDEX, group, Vec::new(), patience).await {
-                    Ok(mut answer) => {
-                        answer.try_get_u64().map_err(|_| format!("the answer of node {node} makes no sense"))
-                    }
+                    Ok(mut answer) => answer
+                        .try_get_u64()
+                        .map_err(|_| format!("the answer of node {node} makes no sense")),
                     Err(error) => Err(format!("node {node}: {error}")),
                 }
             }
@@ -206,9 +213,10 @@ impl Reading {
         if bytes.len() < SHORT_BYTES && self.fetched.front().is_some_and(|next| next.len() < SHORT_BYTES) {
             let mut together = BytesMut::with_capacity(TOGETHER_BYTES);
             together.extend_from_slice(&bytes);
-            while let Some(short) = self.fetched.pop_front_if(|next| {
-                next.len() < SHORT_BYTES && together.len() + next.len() <= TOGETHER_BYTES
-            }) {
+            while let Some(short) = self
+                .fetched
+                .pop_front_if(|next| next.len() < SHORT_BYTES && together.len() + next.len() <= TOGETHER_BYTES)
+            {
                 together.extend_from_slice(&short);
             }
             bytes = together.freeze();
@@ -223,7 +231,9 @@ impl Reading {
     /// # Errors
     /// When the bytes around the ends cannot be had.
     pub(crate) async fn align(&mut self, end: u8) -> Result<bool, Broken> {
-        let ReadPlan { start, end: stop, tail, .. } = self.plan;
+        let ReadPlan {
+            start, end: stop, tail, ..
+        } = self.plan;
         if start > self.row.earliest && start < tail {
             let before = self.fetch(Offset(start.0 - 1), start).await?;
             if before.first().and_then(|piece| piece.first()) != Some(&end) {
@@ -252,6 +262,9 @@ impl Reading {
     /// About one piece of the bytes from `at` on, at most up to `to`: at least one byte.
     async fn fetch(&self, at: Offset, to: Offset) -> Result<Vec<Bytes>, Broken> {
         let to = Offset(at.0.saturating_add(self.piece)).min(to);
-        self.view.read(self.plan.incarnation, at, to).await.map_err(|error| Broken(error.to_string()))
+        self.view
+            .read(self.plan.incarnation, at, to)
+            .await
+            .map_err(|error| Broken(error.to_string()))
     }
 }

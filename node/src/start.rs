@@ -49,7 +49,11 @@ pub enum StartError {
 }
 
 fn list(problems: &[ConfigProblem]) -> String {
-    problems.iter().map(ConfigProblem::to_string).collect::<Vec<_>>().join("; ")
+    problems
+        .iter()
+        .map(ConfigProblem::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// The end of a node, wherever it comes from.
@@ -111,14 +115,29 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         observer: Arc::new(Nobody),
     };
     let groups = Groups::start(settings, seams).await?;
-    let core = Arc::new(Core { config, standing, groups, peers, ending: Ending::default() });
-    let opened = Door::open(&core.config, Http::new(core.clone()), core.peers.clone(), Arc::new(Desk(core.clone()))).await;
+    let core = Arc::new(Core {
+        config,
+        standing,
+        groups,
+        peers,
+        ending: Ending::default(),
+    });
+    let opened = Door::open(
+        &core.config,
+        Http::new(core.clone()),
+        core.peers.clone(),
+        Arc::new(Desk(core.clone())),
+    )
+    .await;
     let door = match opened {
         Ok(door) => Arc::new(door),
         Err(error) => {
             core.peers.shutdown();
             core.groups.shutdown().await;
-            return Err(StartError::Listen { address: core.config.server.listen.clone(), error });
+            return Err(StartError::Listen {
+                address: core.config.server.listen.clone(),
+                error,
+            });
         }
     };
     drop(rt::spawn("enter", enter(core.clone())));

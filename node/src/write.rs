@@ -79,7 +79,9 @@ impl Core {
                 Lead::At { node } if self.config.http.write_routing == WriteRouting::Redirect => {
                     return Err(match self.peers.known().remove(&node) {
                         Some(leader) => WriteError::Redirect { leader },
-                        None => WriteError::NoLeader { because: format!("the address of node {node} is not known") },
+                        None => WriteError::NoLeader {
+                            because: format!("the address of node {node} is not known"),
+                        },
                     });
                 }
                 Lead::At { node } => self.forward(node, group, &command, deadline).await,
@@ -99,22 +101,33 @@ impl Core {
     }
 
     async fn propose(&self, group: u32, command: Command, deadline: Instant) -> Result<Outcome, Miss> {
-        self.groups.propose(group, command, deadline).await.map_err(|error| match error {
-            ProposeError::NotLeader => Miss::NotStored("leadership has just moved".into()),
-            ProposeError::Overloaded => Miss::Final(WriteError::Overloaded),
-            ProposeError::Stopped => Miss::Final(WriteError::Stopping),
-            ProposeError::Unknown(because) => Miss::Final(WriteError::Unknown { because }),
-        })
+        self.groups
+            .propose(group, command, deadline)
+            .await
+            .map_err(|error| match error {
+                ProposeError::NotLeader => Miss::NotStored("leadership has just moved".into()),
+                ProposeError::Overloaded => Miss::Final(WriteError::Overloaded),
+                ProposeError::Stopped => Miss::Final(WriteError::Stopping),
+                ProposeError::Unknown(because) => Miss::Final(WriteError::Unknown { because }),
+            })
     }
 
     async fn forward(&self, to: u64, group: u32, command: &Command, deadline: Instant) -> Result<Outcome, Miss> {
         let (meta, body) = command.encode();
         let mut head = BytesMut::with_capacity(4 + meta.len());
-        head.extend_from_slice(&u32::try_from(meta.len()).expect("a command without its body is small").to_be_bytes());
+        head.extend_from_slice(
+            &u32::try_from(meta.len())
+                .expect("a command without its body is small")
+                .to_be_bytes(),
+        );
         head.extend_from_slice(&meta);
         let left = deadline.saturating_duration_since(Instant::now());
         let unknown = |because: String| Miss::Final(WriteError::Unknown { because });
-        match self.peers.call(to, FORWARD, group, vec![head.freeze(), body], left).await {
+        match self
+            .peers
+            .call(to, FORWARD, group, vec![head.freeze(), body], left)
+            .await
+        {
             Ok(answer) if answer.is_empty() => Err(unknown(format!("node {to} lost track of it"))),
             Ok(answer) => Outcome::decode(&answer)
                 .map_err(|error| unknown(format!("the answer of node {to} makes no sense: {error}"))),

@@ -17,7 +17,10 @@ pub(crate) struct Report {
 
 /// `/healthz`.
 pub(crate) fn health() -> Report {
-    Report { ok: true, body: json!({ "status": "ok" }) }
+    Report {
+        ok: true,
+        body: json!({ "status": "ok" }),
+    }
 }
 
 /// `/readyz/local`: the journal was read and the groups run, or nobody would answer here; what is left to say is
@@ -44,14 +47,25 @@ pub(crate) fn ready_cluster(core: &Core) -> Report {
     if standing.cluster.is_none() && reasons.is_empty() {
         reasons.push("this node does not belong to a cluster yet".to_owned());
     }
-    let leaderless: Vec<u32> =
-        core.groups.status().iter().filter(|group| group.leader.is_none()).map(|group| group.group).collect();
+    let leaderless: Vec<u32> = core
+        .groups
+        .status()
+        .iter()
+        .filter(|group| group.leader.is_none())
+        .map(|group| group.group)
+        .collect();
     if !leaderless.is_empty() {
-        reasons.push(format!("no leader is known for {} of {} groups: {leaderless:?}", leaderless.len(), core.groups.count()));
+        reasons.push(format!(
+            "no leader is known for {} of {} groups: {leaderless:?}",
+            leaderless.len(),
+            core.groups.count()
+        ));
     }
     let unreachable = led_without_quorum(core);
     if !unreachable.is_empty() {
-        reasons.push(format!("this node leads groups without reaching a majority: {unreachable:?}"));
+        reasons.push(format!(
+            "this node leads groups without reaching a majority: {unreachable:?}"
+        ));
     }
     ready(reasons)
 }
@@ -66,16 +80,27 @@ fn led_without_quorum(core: &Core) -> Vec<u32> {
         .filter(|peer| peer.state == crate::peer::PeerState::Connected)
         .map(|peer| peer.node_id)
         .collect();
-    let reached = |group: &GroupStatus| group.voters.iter().filter(|id| **id == me || connected.contains(id)).count();
+    let reached = |group: &GroupStatus| {
+        group
+            .voters
+            .iter()
+            .filter(|id| **id == me || connected.contains(id))
+            .count()
+    };
     let groups = core.groups.status();
     let led = groups.iter().filter(|group| group.leader == Some(me));
-    led.filter(|group| reached(group) * 2 <= group.voters.len()).map(|group| group.group).collect()
+    led.filter(|group| reached(group) * 2 <= group.voters.len())
+        .map(|group| group.group)
+        .collect()
 }
 
 fn ready(reasons: Vec<String>) -> Report {
     let ok = reasons.is_empty();
     let status = if ok { "ready" } else { "not ready" };
-    Report { ok, body: json!({ "status": status, "reasons": reasons }) }
+    Report {
+        ok,
+        body: json!({ "status": status, "reasons": reasons }),
+    }
 }
 
 #[derive(Serialize)]

@@ -8,19 +8,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use super::{
     errors::Problem,
     pour::{AnswerBody, Pour},
+    refusal,
     request::{PRODUCER_EPOCH, PRODUCER_SEQ, STREAM_CLOSED},
 };
 use crate::{
-    read::{ReadError, Reading},
-    stream::{Accepted, Field, Outcome, ReadPlan, ReadRefusal, Refusal, Standing, Whence, is_json},
-    write::WriteError,
+    read::Reading,
+    stream::{Accepted, Outcome, ReadPlan, Standing, Whence, is_json},
 };
 
 pub(super) const STREAM_NEXT_OFFSET: HeaderName = HeaderName::from_static("stream-next-offset");
 pub(super) const STREAM_UP_TO_DATE: HeaderName = HeaderName::from_static("stream-up-to-date");
-const STREAM_EARLIEST_OFFSET: HeaderName = HeaderName::from_static("stream-earliest-offset");
-const PRODUCER_EXPECTED_SEQ: HeaderName = HeaderName::from_static("producer-expected-seq");
-const PRODUCER_RECEIVED_SEQ: HeaderName = HeaderName::from_static("producer-received-seq");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -72,9 +69,10 @@ pub(super) fn created(
 /// nothing 204.
 pub(super) fn appended(outcome: Outcome, stored: bool) -> Result<Response<AnswerBody>, Problem> {
     let (mut response, producer) = match &outcome {
-        Outcome::Appended { standing, producer: Some(producer) } if stored => {
-            (standing_at(StatusCode::OK, standing), Some(*producer))
-        }
+        Outcome::Appended {
+            standing,
+            producer: Some(producer),
+        } if stored => (standing_at(StatusCode::OK, standing), Some(*producer)),
         Outcome::Appended { standing, producer } => (standing_at(StatusCode::NO_CONTENT, standing), *producer),
         Outcome::Duplicate { standing, producer } => (standing_at(StatusCode::NO_CONTENT, standing), Some(*producer)),
         Outcome::AlreadyClosed { standing } => (standing_at(StatusCode::NO_CONTENT, standing), None),
@@ -98,10 +96,14 @@ pub(super) fn deleted(outcome: Outcome) -> Result<Response<AnswerBody>, Problem>
 /// A refusal; or an outcome that the law never gives to such a command.
 fn unlike(method: &'static str, outcome: &Outcome) -> Problem {
     match outcome {
-        Outcome::Refused(refusal) => refused(refusal),
+        Outcome::Refused(why) => refusal::refused(why),
         other => {
             tracing::error!(method, ?other, "an outcome that belongs to another method");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "this node answered itself strangely: look first")
+            Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "this node answered itself strangely: look first",
+            )
         }
     }
 }
@@ -137,7 +139,11 @@ pub(super) fn not_modified(plan: &ReadPlan, caching: &HeaderValue) -> Response<A
 
 /// The answer to a HEAD.
 pub(super) fn head(standing: &Standing, content_type: &str, unchanged: bool) -> Response<AnswerBody> {
-    let mut response = empty(if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    let mut response = empty(if unchanged {
+        StatusCode::NOT_MODIFIED
+    } else {
+        StatusCode::OK
+    });
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, value(content_type));
     headers.insert(header::CACHE_CONTROL, NO_STORE);
@@ -170,176 +176,8 @@ fn put_plan(headers: &mut HeaderMap, plan: &ReadPlan, whence: Whence, caching: &
 }
 
 /// A header value from something that prints as visible ASCII. (A content type was checked when it came in.)
-fn value(text: impl Display) -> HeaderValue {
+pub(super) fn value(text: impl Display) -> HeaderValue {
     HeaderValue::try_from(text.to_string()).unwrap_or(HeaderValue::from_static("application/octet-stream"))
-}
-
-/// What the law's refusals look like from outside.
-fn refused(refusal: &Refusal) -> Problem {
-    use StatusCode as S;
-    match refusal {
-        Refusal::NotFound => not_found(),
-        Refusal::Conflict { standing, content_type } => standing_on(
-            Problem::new(
-                S::CONFLICT,
-                "stream_exists",
-                "a stream of this name exists with another content type or closed state: use it as it is, or delete it",
-            )
-            .with_field("content_type", content_type.as_str())
-            .with_field("closed", standing.closed),
-            standing,
-        ),
-        Refusal::Closed { standing } => closed(standing),
-        Refusal::ContentType { expected } => content_type_mismatch(expected),
-        Refusal::StreamSeq { standing, last } => standing_on(
-            Problem::new(
-                S::CONFLICT,
-                "stream_seq_conflict",
-                "Stream-Seq must be greater, byte by byte, than the last one appended",
-            )
-            .with_field("last", last.as_str()),
-            standing,
-        ),
-        Refusal::Fenced { epoch } => Problem::new(
-            S::FORBIDDEN,
-            "producer_fenced",
-            "a newer epoch of this producer has written: stop, or claim the id with a higher Producer-Epoch and seq 0",
-        )
-        .with_field("epoch", *epoch)
-        .with_header(PRODUCER_EPOCH, (*epoch).into()),
-        Refusal::Gap { expected, received } => Problem::new(
-            S::CONFLICT,
-            "producer_seq_conflict",
-            "appends of this producer are missing in between: send the expected Producer-Seq first",
-        )
-        .with_field("expected", *expected)
-        .with_field("received", *received)
-        .with_header(PRODUCER_EXPECTED_SEQ, (*expected).into())
-        .with_header(PRODUCER_RECEIVED_SEQ, (*received).into()),
-        Refusal::MustStartAtZero { received } => {
-            Problem::bad("producer_seq_not_zero", "the first append of a producer's epoch has Producer-Seq 0")
-                .with_field("received", *received)
-        }
-        Refusal::TooManyProducers => Problem::new(
-            S::CONFLICT,
-            "too_many_producers",
-            "this stream remembers as many producers as it may: keep a producer's id and raise its epoch instead",
-        ),
-        Refusal::IfMatch { standing } => {
-            let problem = Problem::new(
-                S::PRECONDITION_FAILED,
-                "precondition_failed",
-                "If-Match does not hold: look at the stream again (HEAD), then decide",
-            );
-            match standing {
-                Some(standing) => standing_on(problem, standing),
-                None => problem,
-            }
-        }
-        Refusal::EmptyAppend => Problem::bad("empty_body", "an append has a body, or closes the stream"),
-        Refusal::TooLong { field } => Problem::bad(
-            "too_long",
-            match field {
-                Field::Name => "the stream path is too long",
-                Field::ContentType => "Content-Type is too long",
-                Field::StreamSeq => "Stream-Seq is too long",
-                Field::ProducerId => "Producer-Id is empty or too long",
-                Field::ProducerNumber => "Producer-Epoch and Producer-Seq are at most 2^53-1",
-            },
-        ),
-        Refusal::Full => {
-            Problem::new(S::PAYLOAD_TOO_LARGE, "stream_full", "the stream has reached the last offset there is")
-        }
-    }
-}
-
-/// 404 for a stream.
-pub(super) fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "stream_not_found", "there is no such stream: create it with PUT")
-}
-
-/// 409 for a closed stream.
-pub(super) fn closed(standing: &Standing) -> Problem {
-    let message = "the stream is closed: nothing can be appended any more";
-    standing_on(Problem::new(StatusCode::CONFLICT, "stream_closed", message), standing)
-}
-
-/// 409 for a body of another type than the stream's.
-pub(super) fn content_type_mismatch(expected: &str) -> Problem {
-    let message = format!("the stream's content type is {expected}: send that");
-    Problem::new(StatusCode::CONFLICT, "content_type_mismatch", message).with_field("expected", expected)
-}
-
-/// Adds where the stream stands, which lets a client go on without asking again.
-fn standing_on(mut problem: Problem, standing: &Standing) -> Problem {
-    problem = problem
-        .with_header(STREAM_NEXT_OFFSET, value(standing.tail))
-        .with_header(header::ETAG, value(standing.etag()));
-    if standing.closed { problem.with_header(STREAM_CLOSED, TRUE) } else { problem }
-}
-
-/// What a write that has no outcome looks like from outside. `target` is the path and query that were asked for.
-pub(super) fn write_failed(error: WriteError, target: &str) -> Problem {
-    match error {
-        WriteError::NoLeader { because } => Problem::try_again(
-            "no_leader",
-            format!("nothing was stored, no leader could take it ({because}): send it again soon"),
-        ),
-        WriteError::Overloaded => {
-            Problem::try_again("backpressure", "nothing was stored, the node has too much to do: send it again soon")
-        }
-        WriteError::Stopping => {
-            Problem::try_again("shutting_down", "nothing was stored, this node is shutting down: use another one")
-        }
-        WriteError::Unknown { because } => Problem::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "outcome_unknown",
-            format!(
-                "the write may or may not be stored ({because}): retry it with the same producer headers, or look first"
-            ),
-        ),
-        WriteError::Redirect { leader } => {
-            let Ok(location) = HeaderValue::try_from(format!("http://{leader}{target}")) else {
-                return Problem::try_again("no_leader", "the leader's address cannot be named here: send it again soon");
-            };
-            let message = format!("{leader} leads this stream: send it there");
-            Problem::new(StatusCode::TEMPORARY_REDIRECT, "not_leader", message)
-                .with_header(header::LOCATION, location)
-        }
-    }
-}
-
-/// What a read without an answer looks like from outside.
-pub(super) fn read_failed(error: ReadError) -> Problem {
-    match error {
-        ReadError::NotFound => not_found(),
-        ReadError::Refused(ReadRefusal::BeyondTail { tail }) => {
-            Problem::bad("offset_beyond_tail", "nothing was ever written there: read from Stream-Next-Offset or before")
-                .with_field("tail", tail.to_string())
-                .with_header(STREAM_NEXT_OFFSET, value(tail))
-        }
-        ReadError::Refused(ReadRefusal::Trimmed { earliest }) => Problem::new(
-            StatusCode::GONE,
-            "offset_trimmed",
-            "the bytes there are no longer kept: read from Stream-Earliest-Offset",
-        )
-        .with_field("earliest", earliest.to_string())
-        .with_header(STREAM_EARLIEST_OFFSET, value(earliest)),
-        ReadError::Unavailable { because } => Problem::try_again(
-            "no_leader",
-            format!("no majority could confirm what is newest ({because}): try again, or read with consistency=local"),
-        ),
-        ReadError::Broken(broken) => Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "read_failed",
-            format!("this node cannot read its copy ({broken}): ask another node"),
-        ),
-    }
-}
-
-/// An offset that is not between two messages of a JSON stream.
-pub(super) fn not_a_boundary() -> Problem {
-    Problem::bad("bad_offset", "the offset lies inside a message: use one that this server answered")
 }
 
 /// The answer of a health or status route: 200, or 503 when something is not as it should be.
@@ -350,7 +188,9 @@ pub(super) fn report(ok: bool, body: &serde_json::Value) -> Response<AnswerBody>
     if !ok {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(header::CACHE_CONTROL, NO_STORE);
     response
 }

@@ -30,12 +30,17 @@ pub(crate) struct Budget {
 impl Budget {
     /// A budget of `bytes`.
     pub(crate) fn new(bytes: usize) -> Arc<Self> {
-        Arc::new(Self { free: AtomicUsize::new(bytes) })
+        Arc::new(Self {
+            free: AtomicUsize::new(bytes),
+        })
     }
 
     /// Nothing held yet.
     fn open(self: &Arc<Self>) -> Held {
-        Held { budget: self.clone(), bytes: 0 }
+        Held {
+            budget: self.clone(),
+            bytes: 0,
+        }
     }
 }
 
@@ -49,7 +54,10 @@ pub(crate) struct Held {
 impl Held {
     /// Takes `bytes` more; false if there are not so many.
     fn grow(&mut self, bytes: usize) -> bool {
-        let taken = self.budget.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(bytes));
+        let taken = self
+            .budget
+            .free
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(bytes));
         if taken.is_ok() {
             self.bytes += bytes;
         }
@@ -157,7 +165,11 @@ impl Gathered {
     fn join(self) -> Bytes {
         let Self { first, rest, len } = self;
         if rest.is_empty() {
-            return if first.len() < COPY_BELOW_BYTES { Bytes::copy_from_slice(&first) } else { first };
+            return if first.len() < COPY_BELOW_BYTES {
+                Bytes::copy_from_slice(&first)
+            } else {
+                first
+            };
         }
         let mut whole = BytesMut::with_capacity(usize::try_from(len).expect("a body within its bound fits memory"));
         whole.extend_from_slice(&first);
@@ -202,7 +214,11 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { max_bytes: 100, patience: Duration::from_millis(50), awaits_continue: false };
+    const BOUNDS: Bounds = Bounds {
+        max_bytes: 100,
+        patience: Duration::from_millis(50),
+        awaits_continue: false,
+    };
 
     fn run<T>(future: impl Future<Output = T>) -> T {
         rt::block_on(future).expect("a runtime")
@@ -224,7 +240,12 @@ mod tests {
     #[test]
     fn a_body_comes_whole_however_it_is_cut() {
         let budget = Budget::new(1000);
-        let table = [vec![], vec!["hello"], vec!["", "he", "", "llo", ""], vec!["h", "e", "l", "l", "o"]];
+        let table = [
+            vec![],
+            vec!["hello"],
+            vec!["", "he", "", "llo", ""],
+            vec!["h", "e", "l", "l", "o"],
+        ];
         for cut in table {
             let expected: String = cut.concat();
             let body = pieces(cut.into_iter().map(Bytes::from).collect());
@@ -264,14 +285,20 @@ mod tests {
         let endless = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
         assert_eq!(run(collect(endless, BOUNDS, &budget)).unwrap_err().code, "body_timeout");
         let dripping = drip(Duration::from_millis(10));
-        assert_eq!(run(collect(dripping, BOUNDS, &budget)).unwrap_err().code, "body_timeout");
+        assert_eq!(
+            run(collect(dripping, BOUNDS, &budget)).unwrap_err().code,
+            "body_timeout"
+        );
         assert_eq!(budget.free.load(Ordering::Relaxed), 1000);
     }
 
     #[test]
     fn small_bodies_leave_the_read_buffer_and_large_ones_are_not_copied() {
         let budget = Budget::new(100_000);
-        let bounds = Bounds { max_bytes: 100_000, ..BOUNDS };
+        let bounds = Bounds {
+            max_bytes: 100_000,
+            ..BOUNDS
+        };
         for (len, copied) in [(100, true), (COPY_BELOW_BYTES, false)] {
             let sent = Bytes::from(vec![b'x'; len]);
             let (bytes, _held) = run(collect(Full::new(sent.clone()), bounds, &budget)).unwrap();

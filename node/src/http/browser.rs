@@ -43,6 +43,11 @@ mod tests {
         assert_eq!(headers["x-content-type-options"], "nosniff");
         assert_eq!(headers["cross-origin-resource-policy"], "cross-origin");
         assert_eq!(headers["access-control-allow-origin"], "*");
-        assert!(headers["access-control-expose-headers"].to_str().unwrap().contains("stream-next-offset"));
+        assert!(
+            headers["access-control-expose-headers"]
+                .to_str()
+                .unwrap()
+                .contains("stream-next-offset")
+        );
     }
 }

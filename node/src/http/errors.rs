@@ -22,7 +22,13 @@ pub(crate) struct Problem {
 impl Problem {
     /// A problem without extra fields or headers.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), fields: Vec::new(), headers: Vec::new() }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            fields: Vec::new(),
+            headers: Vec::new(),
+        }
     }
 
     /// The request cannot mean anything: 400.

@@ -105,7 +105,10 @@ mod tests {
             ("[1, 2 ,3]", "1\n2\n3\n"),
             ("[[1, 2], [3]]", "[1,2]\n[3]\n"),
             ("[[]]", "[]\n"),
-            (r#"[{"b":1.50e+2,"a":[1, "x , ]\" y"]}, null]"#, "{\"b\":1.50e+2,\"a\":[1,\"x , ]\\\" y\"]}\nnull\n"),
+            (
+                r#"[{"b":1.50e+2,"a":[1, "x , ]\" y"]}, null]"#,
+                "{\"b\":1.50e+2,\"a\":[1,\"x , ]\\\" y\"]}\nnull\n",
+            ),
             ("\"a\\\\\"", "\"a\\\\\"\n"),
             ("\n 7 \t", "7\n"),
             ("12345678901234567890123", "12345678901234567890123\n"),
@@ -117,7 +120,17 @@ mod tests {
 
     #[test]
     fn what_is_not_one_json_text_is_refused() {
-        for body in [&b""[..], b"{ invalid json }", b"1 2", b"[1,]", b"\"\xff\"", b"\"a\nb\"", b"nul", b"01", b"[1"] {
+        for body in [
+            &b""[..],
+            b"{ invalid json }",
+            b"1 2",
+            b"[1,]",
+            b"\"\xff\"",
+            b"\"a\nb\"",
+            b"nul",
+            b"01",
+            b"[1",
+        ] {
             assert!(messages(&Bytes::copy_from_slice(body)).is_err(), "{body:?}");
         }
     }
@@ -138,7 +151,11 @@ mod tests {
             if !two.is_empty() {
                 text.extend_from_slice(&render(&two, false, true));
             }
-            assert_eq!(String::from_utf8(text.clone()).unwrap(), r#"[{"a":1},"x",[2,3]]"#, "cut at {cut}");
+            assert_eq!(
+                String::from_utf8(text.clone()).unwrap(),
+                r#"[{"a":1},"x",[2,3]]"#,
+                "cut at {cut}"
+            );
             assert_eq!(text.len() as u64, array_len(all.len() as u64));
         }
         assert_eq!(render(&Bytes::new(), true, true), "[]");

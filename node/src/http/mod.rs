@@ -6,7 +6,8 @@
 //! | `request` | what is asked? Every 400 is there |
 //! | `body` | a request's body, bounded in length, time and sum |
 //! | `json` | how messages are stored, and shown as one array |
-//! | `answer`, `errors` | status, headers and error bodies |
+//! | `answer` | status and headers of what was done |
+//! | `refusal`, `errors` | what was not done, and why |
 //! | `pour` | a stream's bytes on their way out |
 //! | `browser` | headers on every answer |
 
@@ -16,6 +17,7 @@ mod browser;
 mod errors;
 mod json;
 mod pour;
+mod refusal;
 mod request;
 mod routes;
 
@@ -112,7 +114,11 @@ impl Http {
             }
             return Ok(self.report(&route));
         };
-        let asked = Asked { stream: request::stream(&path)?, uri: &parts.uri, headers: &parts.headers };
+        let asked = Asked {
+            stream: request::stream(&path)?,
+            uri: &parts.uri,
+            headers: &parts.headers,
+        };
         match parts.method {
             Method::GET => self.get(asked).await,
             Method::HEAD => self.head(asked).await,
@@ -146,7 +152,9 @@ impl Http {
                 }
                 Ok(messages) => messages,
                 Err(because) => {
-                    return Err(self.unless_refused(&asked, &append, request::invalid_json(&because)).await);
+                    return Err(self
+                        .unless_refused(&asked, &append, request::invalid_json(&because))
+                        .await);
                 }
             };
         }
@@ -162,14 +170,23 @@ impl Http {
     }
 
     async fn get(&self, asked: Asked<'_>) -> Result<Response<AnswerBody>, Problem> {
-        let request::Read { whence, local, if_none_match } = request::read(asked.uri, asked.headers)?;
-        let query = Query { stream: asked.stream, whence, local, deadline: self.deadline() };
-        let mut reading = self.node.read(query).await.map_err(answer::read_failed)?;
+        let request::Read {
+            whence,
+            local,
+            if_none_match,
+        } = request::read(asked.uri, asked.headers)?;
+        let query = Query {
+            stream: asked.stream,
+            whence,
+            local,
+            deadline: self.deadline(),
+        };
+        let mut reading = self.node.read(query).await.map_err(refusal::read_failed)?;
         if is_json(reading.content_type()) {
             // Messages end with a byte that is in none of them, so both ends of the answer can be checked and set.
             let aligned = reading.align(json::END).await;
-            if !aligned.map_err(|broken| answer::read_failed(ReadError::Broken(broken)))? {
-                return Err(answer::not_a_boundary());
+            if !aligned.map_err(|broken| refusal::read_failed(ReadError::Broken(broken)))? {
+                return Err(refusal::not_a_boundary());
             }
         }
         let plan = reading.plan();
@@ -182,28 +199,43 @@ impl Http {
 
     async fn head(&self, asked: Asked<'_>) -> Result<Response<AnswerBody>, Problem> {
         let request::Head { local, if_none_match } = request::head(asked.uri, asked.headers)?;
-        let row = self.node.look(&asked.stream, local, self.deadline()).await.map_err(answer::read_failed)?;
+        let row = self
+            .node
+            .look(&asked.stream, local, self.deadline())
+            .await
+            .map_err(refusal::read_failed)?;
         let standing = row.standing();
         let unchanged = if_none_match.is_some_and(|condition| condition.has(&standing.etag()));
         Ok(answer::head(&standing, &row.content_type, unchanged))
     }
 
     async fn write(&self, asked: Asked<'_>, op: Op, body: Bytes) -> Result<Outcome, Problem> {
-        let command = Command { now_ms: 0, stream: asked.stream, op, body };
+        let command = Command {
+            now_ms: 0,
+            stream: asked.stream,
+            op,
+            body,
+        };
         let target = asked.uri.path_and_query().map_or("/", |target| target.as_str());
-        self.node.write(command, self.deadline()).await.map_err(|error| answer::write_failed(error, target))
+        self.node
+            .write(command, self.deadline())
+            .await
+            .map_err(|error| refusal::write_failed(error, target))
     }
 
     /// A body that is no JSON is refused only after what the stream itself objects to: that it is not there, closed, or
     /// of another type.
     async fn unless_refused(&self, asked: &Asked<'_>, append: &Append, problem: Problem) -> Problem {
         let same = |row: &StreamRow| {
-            append.content_type.as_ref().is_some_and(|sent| same_content_type(sent, &row.content_type))
+            append
+                .content_type
+                .as_ref()
+                .is_some_and(|sent| same_content_type(sent, &row.content_type))
         };
         match self.node.look(&asked.stream, false, self.deadline()).await {
-            Ok(row) if row.closed.is_some() => answer::closed(&row.standing()),
-            Ok(row) if !same(&row) => answer::content_type_mismatch(&row.content_type),
-            Err(ReadError::NotFound) => answer::not_found(),
+            Ok(row) if row.closed.is_some() => refusal::closed(&row.standing()),
+            Ok(row) if !same(&row) => refusal::content_type_mismatch(&row.content_type),
+            Err(ReadError::NotFound) => refusal::not_found(),
             _ => problem,
         }
     }
@@ -240,6 +272,10 @@ impl Http {
 }
 
 fn not_allowed(allowed: &'static str) -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("this path knows {allowed}"))
-        .with_header(header::ALLOW, HeaderValue::from_static(allowed))
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("this path knows {allowed}"),
+    )
+    .with_header(header::ALLOW, HeaderValue::from_static(allowed))
 }

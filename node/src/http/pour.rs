@@ -46,7 +46,9 @@ impl Body for AnswerBody {
         match self.get_mut() {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Pour(pour) => pour.poll_piece(cx).map(|piece| piece.map(|piece| piece.map(Frame::data))),
+            Self::Pour(pour) => pour
+                .poll_piece(cx)
+                .map(|piece| piece.map(|piece| piece.map(Frame::data))),
         }
     }
 
@@ -88,7 +90,11 @@ impl Pour {
     pub(super) fn new(reading: Reading, json: bool) -> Self {
         let stored = reading.left();
         let left = if json { json::array_len(stored) } else { stored };
-        Self { state: State::Idle(reading), left, json: json.then_some(true) }
+        Self {
+            state: State::Idle(reading),
+            left,
+            json: json.then_some(true),
+        }
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {

@@ -49,7 +49,9 @@ pub(super) struct Head {
 /// The stream a decoded path names.
 pub(super) fn stream(path: &str) -> Result<StreamName, Problem> {
     StreamName::flat(path).map_err(|bad| match bad {
-        BadName::Reserved => Problem::not_implemented("paths below __ds belong to subscriptions, which are not there yet"),
+        BadName::Reserved => {
+            Problem::not_implemented("paths below __ds belong to subscriptions, which are not there yet")
+        }
         bad => Problem::bad("bad_path", bad.to_string()),
     })
 }
@@ -57,10 +59,14 @@ pub(super) fn stream(path: &str) -> Result<StreamName, Problem> {
 /// PUT, without its body.
 pub(super) fn create(headers: &HeaderMap) -> Result<Create, Problem> {
     if headers.contains_key(STREAM_TTL) || headers.contains_key(STREAM_EXPIRES_AT) {
-        return Err(Problem::not_implemented("Stream-TTL and Stream-Expires-At are not there yet: create it without"));
+        return Err(Problem::not_implemented(
+            "Stream-TTL and Stream-Expires-At are not there yet: create it without",
+        ));
     }
     if FORK_HEADERS.iter().any(|name| headers.contains_key(name)) {
-        return Err(Problem::not_implemented("forks (Stream-Forked-From and its kin) are not there yet"));
+        return Err(Problem::not_implemented(
+            "forks (Stream-Forked-From and its kin) are not there yet",
+        ));
     }
     Ok(Create {
         content_type: content_type(headers)?.unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned()),
@@ -89,9 +95,10 @@ pub(super) fn lawful_append(append: &Append, body_len: usize) -> Result<(), Prob
             "empty_body",
             "an append has a body: send bytes, or Stream-Closed: true to close the stream without any",
         )),
-        _ if append.content_type.is_none() => {
-            Err(Problem::bad("missing_content_type", "say what the body is: Content-Type, the same as the stream's"))
-        }
+        _ if append.content_type.is_none() => Err(Problem::bad(
+            "missing_content_type",
+            "say what the body is: Content-Type, the same as the stream's",
+        )),
         _ => Ok(()),
     }
 }
@@ -103,12 +110,17 @@ pub(super) fn invalid_json(because: &str) -> Problem {
 
 /// An append of `[]`.
 pub(super) fn no_messages() -> Problem {
-    Problem::bad("empty_body", "an append to a JSON stream has at least one message: [] has none")
+    Problem::bad(
+        "empty_body",
+        "an append to a JSON stream has at least one message: [] has none",
+    )
 }
 
 /// DELETE.
 pub(super) fn delete(headers: &HeaderMap) -> Result<Delete, Problem> {
-    Ok(Delete { if_match: condition(headers, &header::IF_MATCH)? })
+    Ok(Delete {
+        if_match: condition(headers, &header::IF_MATCH)?,
+    })
 }
 
 /// GET.
@@ -116,32 +128,44 @@ pub(super) fn read(uri: &Uri, headers: &HeaderMap) -> Result<Read, Problem> {
     let query = Query::of(uri)?;
     let whence = match query.offset {
         None if query.live.is_some() => {
-            return Err(Problem::bad("missing_offset", "a live read says where it starts: offset=-1, now, or an offset"));
+            return Err(Problem::bad(
+                "missing_offset",
+                "a live read says where it starts: offset=-1, now, or an offset",
+            ));
         }
         None => Whence::Start,
-        Some(offset) => {
-            Offset::parse(&offset).map_err(|bad| Problem::bad("bad_offset", bad.to_string()))?
-        }
+        Some(offset) => Offset::parse(&offset).map_err(|bad| Problem::bad("bad_offset", bad.to_string()))?,
     };
     match query.live.as_deref() {
         None => {}
         Some("long-poll" | "sse") => {
-            return Err(Problem::not_implemented("live reads (live=long-poll, live=sse) are not there yet: poll with offset"));
+            return Err(Problem::not_implemented(
+                "live reads (live=long-poll, live=sse) are not there yet: poll with offset",
+            ));
         }
         Some(_) => return Err(Problem::bad("bad_live", "live is long-poll or sse")),
     }
-    Ok(Read { whence, local: query.local, if_none_match: condition(headers, &header::IF_NONE_MATCH)? })
+    Ok(Read {
+        whence,
+        local: query.local,
+        if_none_match: condition(headers, &header::IF_NONE_MATCH)?,
+    })
 }
 
 /// HEAD.
 pub(super) fn head(uri: &Uri, headers: &HeaderMap) -> Result<Head, Problem> {
     let query = Query::of(uri)?;
-    Ok(Head { local: query.local, if_none_match: condition(headers, &header::IF_NONE_MATCH)? })
+    Ok(Head {
+        local: query.local,
+        if_none_match: condition(headers, &header::IF_NONE_MATCH)?,
+    })
 }
 
 /// Whether the client waits for `100 Continue` before it sends its body.
 pub(super) fn awaits_continue(headers: &HeaderMap) -> bool {
-    headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    headers
+        .get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The query parameters we know, each at most once.
@@ -174,7 +198,12 @@ impl<'a> Query<'a> {
         query.local = match consistency.as_deref() {
             None | Some("linearizable") => false,
             Some("local") => true,
-            Some(_) => return Err(Problem::bad("bad_query", "consistency is linearizable (the default) or local")),
+            Some(_) => {
+                return Err(Problem::bad(
+                    "bad_query",
+                    "consistency is linearizable (the default) or local",
+                ));
+            }
         };
         Ok(query)
     }
@@ -197,32 +226,51 @@ fn text<'a>(
     code: &'static str,
     max: usize,
 ) -> Result<Option<&'a str>, Problem> {
-    let Some(value) = single(headers, name)? else { return Ok(None) };
+    let Some(value) = single(headers, name)? else {
+        return Ok(None);
+    };
     let value =
         std::str::from_utf8(value.as_bytes()).map_err(|_| Problem::bad(code, format!("{name} is not UTF-8")))?;
     if value.len() > max {
-        return Err(Problem::bad(code, format!("{name} has {} bytes, at most {max} are allowed", value.len())));
+        return Err(Problem::bad(
+            code,
+            format!("{name} has {} bytes, at most {max} are allowed", value.len()),
+        ));
     }
     Ok(Some(value))
 }
 
 /// `Content-Type`: `type/subtype`, perhaps with parameters. Kept as the client spelled it.
 fn content_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = text(headers, &header::CONTENT_TYPE, "bad_content_type", CONTENT_TYPE_BYTES_MAX)? else {
+    let Some(value) = text(
+        headers,
+        &header::CONTENT_TYPE,
+        "bad_content_type",
+        CONTENT_TYPE_BYTES_MAX,
+    )?
+    else {
         return Ok(None);
     };
     let essence = value.split(';').next().unwrap_or("").trim();
-    let lawful = essence.split_once('/').is_some_and(|(kind, sub)| is_token(kind) && is_token(sub));
+    let lawful = essence
+        .split_once('/')
+        .is_some_and(|(kind, sub)| is_token(kind) && is_token(sub));
     // The rest goes back out in a header as it came, so it must fit in one.
     if !lawful || !value.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b)) {
-        return Err(Problem::bad("bad_content_type", "Content-Type is a media type such as text/plain"));
+        return Err(Problem::bad(
+            "bad_content_type",
+            "Content-Type is a media type such as text/plain",
+        ));
     }
     Ok(Some(value.to_owned()))
 }
 
 /// RFC 9110, 5.6.2.
 fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 /// `Stream-Closed`: `true`, in letters of either case. `false` says what its absence says.
@@ -244,15 +292,24 @@ fn producer(headers: &HeaderMap) -> Result<Option<ProducerTuple>, Problem> {
     let (id, epoch, seq) = match (id, epoch, seq) {
         (None, None, None) => return Ok(None),
         (Some(id), Some(epoch), Some(seq)) => (id, epoch, seq),
-        _ => return Err(bad("Producer-Id, Producer-Epoch and Producer-Seq come together or not at all")),
+        _ => {
+            return Err(bad(
+                "Producer-Id, Producer-Epoch and Producer-Seq come together or not at all",
+            ));
+        }
     };
     if id.is_empty() {
         return Err(bad("Producer-Id is empty: name the producer"));
     }
     let number = |value: &HeaderValue| {
-        integer(value).ok_or_else(|| bad("Producer-Epoch and Producer-Seq are whole numbers from 0 to 2^53-1, in digits"))
+        integer(value)
+            .ok_or_else(|| bad("Producer-Epoch and Producer-Seq are whole numbers from 0 to 2^53-1, in digits"))
     };
-    Ok(Some(ProducerTuple { id: id.to_owned(), epoch: number(epoch)?, seq: number(seq)? }))
+    Ok(Some(ProducerTuple {
+        id: id.to_owned(),
+        epoch: number(epoch)?,
+        seq: number(seq)?,
+    }))
 }
 
 /// Digits only, up to [`PRODUCER_NUMBER_MAX`].
@@ -279,161 +336,9 @@ fn condition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Condition>
             }
         }
     }
-    list.map(|list| Condition::parse(&list).map_err(|e| bad(e.to_string()))).transpose()
+    list.map(|list| Condition::parse(&list).map_err(|e| bad(e.to_string())))
+        .transpose()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
-        }
-        headers
-    }
-
-    fn tuple(id: &str, epoch: u64, seq: u64) -> ProducerTuple {
-        ProducerTuple { id: id.to_owned(), epoch, seq }
-    }
-
-    #[test]
-    fn producer_headers_come_all_or_none_and_in_plain_digits() {
-        let long = "x".repeat(257);
-        let (id, epoch, seq) = ("producer-id", "producer-epoch", "producer-seq");
-        let table: Vec<(Vec<(&'static str, &str)>, Result<Option<ProducerTuple>, &str>)> = vec![
-            (vec![], Ok(None)),
-            (vec![(id, "p"), (epoch, "0"), (seq, "0")], Ok(Some(tuple("p", 0, 0)))),
-            (vec![(id, "€"), (epoch, "7"), (seq, "12")], Ok(Some(tuple("€", 7, 12)))),
-            (vec![(id, "p"), (epoch, "9007199254740991"), (seq, "0")], Ok(Some(tuple("p", (1 << 53) - 1, 0)))),
-            (vec![(id, "p"), (epoch, "9007199254740992"), (seq, "0")], Err("bad_producer")),
-            (vec![(id, "p"), (epoch, "99999999999999999999999"), (seq, "0")], Err("bad_producer")),
-            (vec![(id, "p")], Err("bad_producer")),
-            (vec![(epoch, "0")], Err("bad_producer")),
-            (vec![(id, "p"), (epoch, "0")], Err("bad_producer")),
-            (vec![(id, ""), (epoch, "0"), (seq, "0")], Err("bad_producer")),
-            (vec![(id, "p"), (epoch, "0"), (seq, "1abc")], Err("bad_producer")),
-            (vec![(id, "p"), (epoch, "1e3"), (seq, "0")], Err("bad_producer")),
-            (vec![(id, "p"), (epoch, "-1"), (seq, "0")], Err("bad_producer")),
-            (vec![(id, "p"), (epoch, "+1"), (seq, "0")], Err("bad_producer")),
-            (vec![(id, "p"), (epoch, ""), (seq, "0")], Err("bad_producer")),
-            (vec![(id, &long), (epoch, "0"), (seq, "0")], Err("bad_producer")),
-            (vec![(id, "p"), (id, "q"), (epoch, "0"), (seq, "0")], Err("bad_header")),
-            (vec![(id, "p"), (epoch, "0"), (epoch, "0"), (seq, "0")], Err("bad_header")),
-        ];
-        for (given, expected) in table {
-            let found = append(&headers(&given)).map(|append| append.producer).map_err(|problem| problem.code);
-            assert_eq!(found, expected, "{given:?}");
-        }
-    }
-
-    #[test]
-    fn header_bytes_that_are_not_utf8_are_refused() {
-        for name in ["producer-id", "stream-seq", "content-type", "if-match"] {
-            let mut headers = headers(&[("producer-epoch", "0"), ("producer-seq", "0")]);
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_bytes(b"a\xff").unwrap());
-            assert_eq!(append(&headers).unwrap_err().status, 400, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_content_type_is_a_media_type_and_kept_as_spelled() {
-        let table = [
-            ("text/plain", true),
-            ("TEXT/Plain; charset=UTF-8", true),
-            ("application/vnd.x+json", true),
-            ("text", false),
-            ("/plain", false),
-            ("text/", false),
-            ("te xt/plain", false),
-            ("", false),
-            ("text/plain; x=\u{e9}", false),
-        ];
-        for (given, lawful) in table {
-            let found = create(&headers(&[("content-type", given)]));
-            assert_eq!(found.map(|create| create.content_type).ok().as_deref(), lawful.then_some(given), "{given}");
-        }
-        assert_eq!(create(&HeaderMap::new()).unwrap().content_type, DEFAULT_CONTENT_TYPE);
-    }
-
-    #[test]
-    fn stream_closed_is_true_or_absent() {
-        for (value, expected) in [("true", Some(true)), ("TRUE", Some(true)), ("false", Some(false)), ("1", None)] {
-            let found = append(&headers(&[("stream-closed", value)])).map(|append| append.close).ok();
-            assert_eq!(found, expected, "{value}");
-        }
-        assert!(!append(&HeaderMap::new()).unwrap().close);
-    }
-
-    #[test]
-    fn an_append_has_a_body_with_a_type_unless_it_only_closes() {
-        let table = [
-            (&[][..], 0, Err("empty_body")),
-            (&[("content-type", "text/plain")][..], 0, Err("empty_body")),
-            (&[("stream-closed", "true")][..], 0, Ok(())),
-            (&[("stream-closed", "true")][..], 1, Err("missing_content_type")),
-            (&[][..], 1, Err("missing_content_type")),
-            (&[("content-type", "text/plain")][..], 1, Ok(())),
-        ];
-        for (given, len, expected) in table {
-            let append = append(&headers(given)).unwrap();
-            assert_eq!(lawful_append(&append, len).map_err(|problem| problem.code), expected, "{given:?} {len}");
-        }
-    }
-
-    #[test]
-    fn offsets_and_queries_mean_one_thing_or_are_refused() {
-        let at = |offset| Ok(Whence::At(Offset(offset)));
-        let table = [
-            ("", Ok(Whence::Start)),
-            ("?", Ok(Whence::Start)),
-            ("?offset=-1", Ok(Whence::Start)),
-            ("?offset=now", Ok(Whence::Now)),
-            ("?offset=00000000000000000012", at(12)),
-            ("?offset=0000000000000000_0000000000000007", at(7)),
-            ("?offset=%2D1", Ok(Whence::Start)),
-            ("?foo=bar&offset=-1&baz", Ok(Whence::Start)),
-            ("?foo=1&foo=2", Ok(Whence::Start)),
-            ("?offset=", Err("bad_offset")),
-            ("?offset", Err("bad_offset")),
-            ("?offset=0,1", Err("bad_offset")),
-            ("?offset=0%201", Err("bad_offset")),
-            ("?offset=0+1", Err("bad_offset")),
-            ("?offset=12", Err("bad_offset")),
-            ("?offset=NOW", Err("bad_offset")),
-            ("?offset=a&offset=b", Err("bad_query")),
-            ("?offset=-1&offset=-1", Err("bad_query")),
-            ("?offset=%ff", Err("bad_query")),
-            ("?consistency=local", Ok(Whence::Start)),
-            ("?consistency=linearizable", Ok(Whence::Start)),
-            ("?consistency=eventual", Err("bad_query")),
-            ("?live=sse", Err("missing_offset")),
-            ("?live=sse&offset=-1", Err("not_implemented")),
-            ("?live=long-poll&offset=-1", Err("not_implemented")),
-            ("?live=carrier-pigeon&offset=-1", Err("bad_live")),
-        ];
-        for (query, expected) in table {
-            let uri: Uri = format!("/v1/stream/s{query}").parse().unwrap();
-            let found = read(&uri, &HeaderMap::new()).map(|read| read.whence).map_err(|problem| problem.code);
-            assert_eq!(found, expected, "{query}");
-        }
-        let uri: Uri = "/v1/stream/s?consistency=local".parse().unwrap();
-        assert!(read(&uri, &HeaderMap::new()).unwrap().local);
-    }
-
-    #[test]
-    fn conditions_given_twice_are_one_list() {
-        let given = headers(&[("if-match", "\"1:0:2\""), ("if-match", "\"1:0:3\"")]);
-        let expected = Condition::parse("\"1:0:2\", \"1:0:3\"").unwrap();
-        assert_eq!(append(&given).unwrap().if_match, Some(expected));
-        assert_eq!(append(&headers(&[("if-match", "no quotes")])).unwrap_err().code, "bad_condition");
-    }
-
-    #[test]
-    fn what_is_not_there_yet_says_so() {
-        for name in ["stream-ttl", "stream-expires-at", "stream-forked-from", "stream-fork-sub-offset"] {
-            assert_eq!(create(&headers(&[(name, "1")])).unwrap_err().code, "not_implemented", "{name}");
-        }
-    }
-}
+mod tests;

@@ -31,10 +31,15 @@ const RESERVED: [&str; 6] = ["cluster", "healthz", "metrics", "readyz", "streams
 pub(super) fn route(path: &str) -> Result<Route<'_>, Problem> {
     if let Some(rest) = path.strip_prefix("/v1/stream/") {
         if rest == "__ds" || rest.starts_with("__ds/") {
-            return Err(Problem::not_implemented("subscriptions (/v1/stream/__ds/) are not there yet"));
+            return Err(Problem::not_implemented(
+                "subscriptions (/v1/stream/__ds/) are not there yet",
+            ));
         }
         let decoded = percent_decode_str(rest).decode_utf8().map_err(|_| {
-            Problem::bad("bad_path", "the stream path is not UTF-8 after percent-decoding: encode it as UTF-8")
+            Problem::bad(
+                "bad_path",
+                "the stream path is not UTF-8 after percent-decoding: encode it as UTF-8",
+            )
         })?;
         return Ok(Route::Stream(decoded));
     }
@@ -58,7 +63,9 @@ pub(super) fn route(path: &str) -> Result<Route<'_>, Problem> {
 fn is_bucket_path(path: &str) -> bool {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or("");
     (4..=64).contains(&first.len())
-        && first.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+        && first
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
         && !RESERVED.contains(&first)
 }
 

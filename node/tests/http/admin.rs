@@ -84,7 +84,9 @@ fn a_directory_of_another_node_is_refused_at_the_start() {
         let first = Node::start(config.clone(), world.clone()).await.expect("it starts");
         first.shutdown(Duration::ZERO).await;
         config.server.node_id = 2;
-        let Err(refused) = Node::start(config, world).await else { panic!("it started") };
+        let Err(refused) = Node::start(config, world).await else {
+            panic!("it started")
+        };
         assert!(refused.to_string().contains("belongs to node 1"), "{refused}");
     });
 }

@@ -13,7 +13,11 @@ const SOON: Duration = Duration::from_secs(3);
 
 /// The status of the first answer in what was heard; 0 for none.
 fn status(heard: &str) -> u16 {
-    heard.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+    heard
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The node still serves, and the stream holds what it should.
@@ -28,9 +32,18 @@ fn malformed_requests_are_refused_and_the_connection_ends() {
         let table: [(&[u8], u16); 9] = [
             (b"GET\r\n\r\n", 400),
             (b"GET /v1/stream/s HTTP/9.9\r\n\r\n", 400),
-            (b"POST /v1/stream/s HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\nx", 400),
-            (b"POST /v1/stream/s HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\nx", 400),
-            (b"POST /v1/stream/s HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
+            (
+                b"POST /v1/stream/s HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\nx",
+                400,
+            ),
+            (
+                b"POST /v1/stream/s HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\nx",
+                400,
+            ),
+            (
+                b"POST /v1/stream/s HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+                400,
+            ),
             (b"POST /v1/stream/s HTTP/1.1\r\nHost: x\r\nBad Header: x\r\n\r\n", 400),
             (b"GET /v1/stream/s HTTP/1.1\r\nHost: x\r\nX: a\x00b\r\n\r\n", 400),
             (b"GET /v1/stream/\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n", 400),
@@ -48,17 +61,37 @@ fn malformed_requests_are_refused_and_the_connection_ends() {
 fn ten_thousand_headers_or_a_huge_one_are_431() {
     with_server(async |server: &Server| {
         let many: String = (0..10_000).map(|number| format!("X-{number}: y\r\n")).collect();
-        let heard = server.raw(format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{many}\r\n").as_bytes(), SOON).await;
+        let heard = server
+            .raw(
+                format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{many}\r\n").as_bytes(),
+                SOON,
+            )
+            .await;
         // Whoever is still sending when the connection ends may not hear the answer.
         assert!([431, 0].contains(&status(&heard)), "{heard}");
         let some: String = (0..500).map(|number| format!("X-{number}: y\r\n")).collect();
-        let heard = server.raw(format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{some}\r\n").as_bytes(), SOON).await;
+        let heard = server
+            .raw(
+                format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{some}\r\n").as_bytes(),
+                SOON,
+            )
+            .await;
         assert_eq!(status(&heard), 431, "{heard}");
         let huge = "y".repeat(1 << 20);
-        let heard = server.raw(format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {huge}\r\n\r\n").as_bytes(), SOON).await;
+        let heard = server
+            .raw(
+                format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {huge}\r\n\r\n").as_bytes(),
+                SOON,
+            )
+            .await;
         assert!([431, 0].contains(&status(&heard)), "{heard}");
         let long_path = "y".repeat(100_000);
-        let heard = server.raw(format!("GET /v1/stream/{long_path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes(), SOON).await;
+        let heard = server
+            .raw(
+                format!("GET /v1/stream/{long_path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes(),
+                SOON,
+            )
+            .await;
         assert!([414, 431, 400, 0].contains(&status(&heard)), "{heard}");
     });
 }
@@ -79,7 +112,12 @@ fn a_body_cut_off_in_the_middle_stores_nothing() {
             let heard = listen(&mut stream, SOON).await;
             assert!([400, 0].contains(&status(&heard)), "{cut}: {heard}");
         }
-        let heard = server.raw(format!("{head}Transfer-Encoding: chunked\r\n\r\nZZ\r\nhello\r\n0\r\n\r\n").as_bytes(), SOON).await;
+        let heard = server
+            .raw(
+                format!("{head}Transfer-Encoding: chunked\r\n\r\nZZ\r\nhello\r\n0\r\n\r\n").as_bytes(),
+                SOON,
+            )
+            .await;
         assert!([400, 0].contains(&status(&heard)), "{heard}");
         still_holds(server, "s", "").await;
     });
@@ -103,7 +141,8 @@ fn a_body_that_is_announced_and_never_sent_runs_out_of_time() {
         |config| config.http.stall_timeout = Duration::from_millis(200),
         async |server: &Server| {
             server.create("s").await;
-            let request = "POST /v1/stream/s HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\nabc";
+            let request =
+                "POST /v1/stream/s HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\nabc";
             let heard = server.raw(request.as_bytes(), Duration::from_secs(3)).await;
             assert_eq!(status(&heard), 408, "{heard}");
             assert!(heard.contains("body_timeout"), "{heard}");
@@ -146,8 +185,14 @@ fn a_body_over_the_bound_is_413_and_the_sender_hears_it() {
         async |server: &Server| {
             server.create("s").await;
             let answer = server.call("POST", "s", &TEXT, &vec![b'x'; 2 << 20]).await;
-            assert_eq!((answer.status().as_u16(), code(&answer).as_str()), (413, "body_too_large"));
-            assert_eq!(server.call("PUT", "new", &TEXT, &vec![b'x'; 2 << 20]).await.status(), 413);
+            assert_eq!(
+                (answer.status().as_u16(), code(&answer).as_str()),
+                (413, "body_too_large")
+            );
+            assert_eq!(
+                server.call("PUT", "new", &TEXT, &vec![b'x'; 2 << 20]).await.status(),
+                413
+            );
             // One that asks first is told before it sends.
             let head = "POST /v1/stream/s HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 2000000\r\nExpect: 100-continue\r\n\r\n";
             let heard = server.raw(head.as_bytes(), SOON).await;
@@ -174,7 +219,10 @@ fn unfinished_bodies_of_all_connections_share_one_bound() {
             slow.write_all(&vec![b'x'; 900_000]).await.unwrap();
             rt::sleep(Duration::from_millis(200)).await;
             let refused = server.call("POST", "s", &TEXT, &vec![b'y'; 500_000]).await;
-            assert_eq!((refused.status().as_u16(), code(&refused).as_str()), (503, "backpressure"));
+            assert_eq!(
+                (refused.status().as_u16(), code(&refused).as_str()),
+                (503, "backpressure")
+            );
             assert!(refused.headers().contains_key("retry-after"));
             // Small ones still fit.
             server.append("s", b"small").await;
@@ -190,27 +238,58 @@ fn names_offsets_and_tuples_that_make_no_sense_are_400() {
     with_server(async |server: &Server| {
         server.create("s").await;
         let long = "x".repeat(10_000);
-        let huge_id = [TEXT[0], ("producer-id", long.as_str()), ("producer-epoch", "0"), ("producer-seq", "0")];
-        let big = [TEXT[0], ("producer-id", "p"), ("producer-epoch", "9007199254740992"), ("producer-seq", "0")];
+        let huge_id = [
+            TEXT[0],
+            ("producer-id", long.as_str()),
+            ("producer-epoch", "0"),
+            ("producer-seq", "0"),
+        ];
+        let big = [
+            TEXT[0],
+            ("producer-id", "p"),
+            ("producer-epoch", "9007199254740992"),
+            ("producer-seq", "0"),
+        ];
         let half = [TEXT[0], ("producer-id", "p"), ("producer-epoch", "0")];
-        for headers in [&huge_id[..], &big, &half, &[TEXT[0], ("stream-seq", long.as_str())], &[("content-type", "nonsense")]] {
+        for headers in [
+            &huge_id[..],
+            &big,
+            &half,
+            &[TEXT[0], ("stream-seq", long.as_str())],
+            &[("content-type", "nonsense")],
+        ] {
             let answer = server.call("POST", "s", headers, b"x").await;
             assert_eq!(answer.status(), 400, "{:?}", answer.body());
             code(&answer);
         }
         let long_name = "n".repeat(2000);
-        for path in ["", "a//b", "/a", "a/", "a/../b", ".", "a%00b", "%ff", "a%0Ab", &long_name] {
+        for path in [
+            "", "a//b", "/a", "a/", "a/../b", ".", "a%00b", "%ff", "a%0Ab", &long_name,
+        ] {
             for method in ["GET", "PUT", "DELETE"] {
                 let answer = server.call(method, path, &[], b"").await;
-                assert_eq!((answer.status().as_u16(), code(&answer).as_str()), (400, "bad_path"), "{method} {path}");
+                assert_eq!(
+                    (answer.status().as_u16(), code(&answer).as_str()),
+                    (400, "bad_path"),
+                    "{method} {path}"
+                );
             }
         }
         for offset in ["", "0,1", "0%201", "a", "12", "-2", "00000000000000000000_", "1e3"] {
             let answer = server.call("GET", &format!("s?offset={offset}"), &[], b"").await;
-            assert_eq!((answer.status().as_u16(), code(&answer).as_str()), (400, "bad_offset"), "{offset}");
+            assert_eq!(
+                (answer.status().as_u16(), code(&answer).as_str()),
+                (400, "bad_offset"),
+                "{offset}"
+            );
         }
-        let beyond = server.call("GET", "s?offset=9999999999999999_9999999999999999", &[], b"").await;
-        assert_eq!((beyond.status().as_u16(), code(&beyond).as_str()), (400, "offset_beyond_tail"));
+        let beyond = server
+            .call("GET", "s?offset=9999999999999999_9999999999999999", &[], b"")
+            .await;
+        assert_eq!(
+            (beyond.status().as_u16(), code(&beyond).as_str()),
+            (400, "offset_beyond_tail")
+        );
         still_holds(server, "s", "").await;
     });
 }
@@ -240,10 +319,16 @@ fn an_unknown_method_is_405_and_names_the_known_ones() {
     with_server(async |server: &Server| {
         for (path, allowed) in [("/v1/stream/s", "PUT"), ("/healthz", "GET")] {
             let answer = server.call_at("PATCH", path, &[], b"").await;
-            assert_eq!((answer.status().as_u16(), code(&answer).as_str()), (405, "method_not_allowed"));
+            assert_eq!(
+                (answer.status().as_u16(), code(&answer).as_str()),
+                (405, "method_not_allowed")
+            );
             assert!(answer.headers()["allow"].to_str().unwrap().contains(allowed));
         }
         let nowhere = server.call_at("GET", "/x", &[], b"").await;
-        assert_eq!((nowhere.status().as_u16(), code(&nowhere).as_str()), (404, "route_not_found"));
+        assert_eq!(
+            (nowhere.status().as_u16(), code(&nowhere).as_str()),
+            (404, "route_not_found")
+        );
     });
 }

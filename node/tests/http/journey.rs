@@ -5,7 +5,12 @@ use crate::server::{Server, TEXT, code, header, with_server};
 const CLOSED: (&str, &str) = ("stream-closed", "true");
 
 fn producer<'a>(epoch: &'a str, seq: &'a str) -> [(&'a str, &'a str); 4] {
-    [TEXT[0], ("producer-id", "p"), ("producer-epoch", epoch), ("producer-seq", seq)]
+    [
+        TEXT[0],
+        ("producer-id", "p"),
+        ("producer-epoch", epoch),
+        ("producer-seq", seq),
+    ]
 }
 
 #[test]
@@ -30,7 +35,10 @@ fn a_stream_is_created_appended_to_read_and_deleted() {
         assert_eq!(read.body(), "one two");
         assert_eq!(header(read.headers(), "stream-next-offset"), "00000000000000000007");
         assert_eq!(header(read.headers(), "stream-up-to-date"), "true");
-        assert_eq!(header(read.headers(), "cache-control"), "public, max-age=60, stale-while-revalidate=300");
+        assert_eq!(
+            header(read.headers(), "cache-control"),
+            "public, max-age=60, stale-while-revalidate=300"
+        );
         assert_eq!(header(read.headers(), "content-length"), "7");
         assert!(!read.headers().contains_key("stream-closed"));
 
@@ -45,7 +53,10 @@ fn a_stream_is_created_appended_to_read_and_deleted() {
 
         assert_eq!(server.call("DELETE", "a/b", &[], b"").await.status(), 204);
         let gone = server.call("GET", "a/b", &[], b"").await;
-        assert_eq!((gone.status().as_u16(), code(&gone).as_str()), (404, "stream_not_found"));
+        assert_eq!(
+            (gone.status().as_u16(), code(&gone).as_str()),
+            (404, "stream_not_found")
+        );
         assert_eq!(server.call("DELETE", "a/b", &[], b"").await.status(), 404);
         assert_eq!(server.call("HEAD", "a/b", &[], b"").await.status(), 404);
     });
@@ -90,12 +101,21 @@ fn closed_stays_closed_and_says_so() {
         assert_eq!(header(closed.headers(), "stream-closed"), "true");
         assert_eq!(server.call("POST", "s", &[CLOSED], b"").await.status(), 204);
 
-        let refused = server.call("POST", "s", &[("content-type", "application/json")], b"no json").await;
-        assert_eq!((refused.status().as_u16(), code(&refused).as_str()), (409, "stream_closed"));
+        let refused = server
+            .call("POST", "s", &[("content-type", "application/json")], b"no json")
+            .await;
+        assert_eq!(
+            (refused.status().as_u16(), code(&refused).as_str()),
+            (409, "stream_closed")
+        );
         assert_eq!(header(refused.headers(), "stream-closed"), "true");
         assert_eq!(header(refused.headers(), "stream-next-offset"), "00000000000000000004");
 
-        for (path, body) in [("s", "last"), ("s?offset=now", ""), ("s?offset=00000000000000000004", "")] {
+        for (path, body) in [
+            ("s", "last"),
+            ("s?offset=now", ""),
+            ("s?offset=00000000000000000004", ""),
+        ] {
             let read = server.call("GET", path, &[], b"").await;
             assert_eq!((read.status().as_u16(), read.body()), (200, &body.into()), "{path}");
             assert_eq!(header(read.headers(), "stream-closed"), "true", "{path}");
@@ -104,7 +124,13 @@ fn closed_stays_closed_and_says_so() {
         // The closed state is part of what a PUT asks for.
         assert_eq!(server.call("PUT", "s", &TEXT, b"").await.status(), 409);
         assert_eq!(server.call("PUT", "s", &[TEXT[0], CLOSED], b"").await.status(), 200);
-        assert_eq!(server.call("PUT", "born-closed", &[TEXT[0], CLOSED], b"all").await.status(), 201);
+        assert_eq!(
+            server
+                .call("PUT", "born-closed", &[TEXT[0], CLOSED], b"all")
+                .await
+                .status(),
+            201
+        );
         assert_eq!(server.call("POST", "born-closed", &TEXT, b"more").await.status(), 409);
     });
 }
@@ -126,10 +152,17 @@ fn refusals_of_an_append_come_in_their_order() {
         ];
         for (path, headers, body, status, expected) in table {
             let answer = server.call("POST", path, headers, body).await;
-            assert_eq!((answer.status().as_u16(), code(&answer).as_str()), (status, expected), "{path} {body:?}");
+            assert_eq!(
+                (answer.status().as_u16(), code(&answer).as_str()),
+                (status, expected),
+                "{path} {body:?}"
+            );
         }
         let untyped = server.call("POST", "text", &[], b"x").await;
-        assert_eq!((untyped.status().as_u16(), code(&untyped).as_str()), (400, "missing_content_type"));
+        assert_eq!(
+            (untyped.status().as_u16(), code(&untyped).as_str()),
+            (400, "missing_content_type")
+        );
         assert_eq!(server.read("text").await, "");
     });
 }
@@ -143,15 +176,39 @@ fn a_condition_holds_while_nothing_has_changed() {
         let read = server.call("GET", "s", &[("if-none-match", &etag)], b"").await;
         assert_eq!((read.status().as_u16(), read.body().len()), (304, 0));
         assert_eq!(header(read.headers(), "etag"), etag);
-        assert_eq!(server.call("HEAD", "s", &[("if-none-match", &etag)], b"").await.status(), 304);
-        assert_eq!(server.call("GET", "s", &[("if-none-match", "\"other\"")], b"").await.status(), 200);
+        assert_eq!(
+            server
+                .call("HEAD", "s", &[("if-none-match", &etag)], b"")
+                .await
+                .status(),
+            304
+        );
+        assert_eq!(
+            server
+                .call("GET", "s", &[("if-none-match", "\"other\"")], b"")
+                .await
+                .status(),
+            200
+        );
 
         let matching = [TEXT[0], ("if-match", &etag)];
         assert_eq!(server.call("POST", "s", &matching, b"two").await.status(), 204);
         let stale = server.call("POST", "s", &matching, b"three").await;
-        assert_eq!((stale.status().as_u16(), code(&stale).as_str()), (412, "precondition_failed"));
-        assert_eq!(server.call("GET", "s", &[("if-none-match", &etag)], b"").await.status(), 200);
-        assert_eq!(server.call("PUT", "new", &[TEXT[0], ("if-match", "*")], b"").await.status(), 412);
+        assert_eq!(
+            (stale.status().as_u16(), code(&stale).as_str()),
+            (412, "precondition_failed")
+        );
+        assert_eq!(
+            server.call("GET", "s", &[("if-none-match", &etag)], b"").await.status(),
+            200
+        );
+        assert_eq!(
+            server
+                .call("PUT", "new", &[TEXT[0], ("if-match", "*")], b"")
+                .await
+                .status(),
+            412
+        );
         // The tail moves without the tag of `offset=now` telling: it has none.
         let now = server.call("GET", "s?offset=now", &[("if-none-match", "*")], b"").await;
         assert_eq!(now.status(), 200);
@@ -196,17 +253,48 @@ fn messages_go_in_as_json_and_come_out_as_one_array() {
 fn every_answer_carries_the_headers_for_browsers() {
     with_server(async |server: &Server| {
         server.create("s").await;
-        let calls = [("GET", "s"), ("HEAD", "s"), ("GET", "none"), ("OPTIONS", "s"), ("PATCH", "s"), ("GET", "s?offset=x")];
+        let calls = [
+            ("GET", "s"),
+            ("HEAD", "s"),
+            ("GET", "none"),
+            ("OPTIONS", "s"),
+            ("PATCH", "s"),
+            ("GET", "s?offset=x"),
+        ];
         for (method, path) in calls {
             let answer = server.call(method, path, &[], b"").await;
-            assert_eq!(header(answer.headers(), "x-content-type-options"), "nosniff", "{method} {path}");
-            assert_eq!(header(answer.headers(), "cross-origin-resource-policy"), "cross-origin", "{method} {path}");
-            assert_eq!(header(answer.headers(), "access-control-allow-origin"), "*", "{method} {path}");
+            assert_eq!(
+                header(answer.headers(), "x-content-type-options"),
+                "nosniff",
+                "{method} {path}"
+            );
+            assert_eq!(
+                header(answer.headers(), "cross-origin-resource-policy"),
+                "cross-origin",
+                "{method} {path}"
+            );
+            assert_eq!(
+                header(answer.headers(), "access-control-allow-origin"),
+                "*",
+                "{method} {path}"
+            );
         }
-        let preflight = server.call("OPTIONS", "s", &[("access-control-request-headers", "if-none-match")], b"").await;
+        let preflight = server
+            .call(
+                "OPTIONS",
+                "s",
+                &[("access-control-request-headers", "if-none-match")],
+                b"",
+            )
+            .await;
         assert_eq!(preflight.status(), 204);
         let allowed = header(preflight.headers(), "access-control-allow-headers");
-        assert!(["if-none-match", "stream-closed", "producer-id"].iter().all(|name| allowed.contains(name)), "{allowed}");
+        assert!(
+            ["if-none-match", "stream-closed", "producer-id"]
+                .iter()
+                .all(|name| allowed.contains(name)),
+            "{allowed}"
+        );
     });
 }
 
@@ -224,7 +312,11 @@ fn what_is_not_there_yet_answers_501_with_a_sentence() {
             ("GET", "/v1/stream/__ds/subscriptions/x", &[]),
         ] {
             let answer = server.call_at(method, path, headers, b"").await;
-            assert_eq!((answer.status().as_u16(), code(&answer).as_str()), (501, "not_implemented"), "{method} {path}");
+            assert_eq!(
+                (answer.status().as_u16(), code(&answer).as_str()),
+                (501, "not_implemented"),
+                "{method} {path}"
+            );
         }
     });
 }

@@ -105,7 +105,10 @@ fn a_stream_deleted_under_a_reader_cuts_the_answer_off() {
             }
             // The reader takes a little and waits: socket buffers fill long before 24 MiB are through.
             let mut reader = server.connect().await;
-            reader.write_all(b"GET /v1/stream/s HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            reader
+                .write_all(b"GET /v1/stream/s HTTP/1.1\r\nHost: x\r\n\r\n")
+                .await
+                .unwrap();
             let mut some = [0; 1000];
             reader.read_exact(&mut some).await.unwrap();
             assert!(some.starts_with(b"HTTP/1.1 200"));
@@ -131,11 +134,16 @@ fn a_reader_who_does_not_read_is_cut_off() {
                 server.append("s", &numbered(1 << 20)).await;
             }
             let mut reader = server.connect().await;
-            reader.write_all(b"GET /v1/stream/s HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            reader
+                .write_all(b"GET /v1/stream/s HTTP/1.1\r\nHost: x\r\n\r\n")
+                .await
+                .unwrap();
             rt::sleep(Duration::from_millis(1500)).await;
             let mut got = Vec::new();
             // Whether by an end or a reset: it is over, and not all of it came.
-            let _ = rt::timeout(Duration::from_secs(10), reader.read_to_end(&mut got)).await.expect("an end");
+            let _ = rt::timeout(Duration::from_secs(10), reader.read_to_end(&mut got))
+                .await
+                .expect("an end");
             assert!(got.len() < 24 << 20, "{} bytes came", got.len());
         },
     );

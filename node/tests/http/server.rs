@@ -59,21 +59,38 @@ pub(crate) fn world() -> World {
 
 impl Server {
     pub(crate) fn new(node: Node) -> Self {
-        Self { node, client: Client::default() }
+        Self {
+            node,
+            client: Client::default(),
+        }
     }
 
     /// Calls `path` below `/v1/stream/`.
-    pub(crate) async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response<Bytes> {
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response<Bytes> {
         self.call_at(method, &format!("/v1/stream/{path}"), headers, body).await
     }
 
-    pub(crate) async fn call_at(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response<Bytes> {
+    pub(crate) async fn call_at(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response<Bytes> {
         let uri = format!("http://{}{path}", self.node.address());
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(Bytes::copy_from_slice(body))).expect("a request");
+        let request = request
+            .body(Full::new(Bytes::copy_from_slice(body)))
+            .expect("a request");
         self.client.call(request, PATIENCE).await.expect("an answer")
     }
 
@@ -96,7 +113,9 @@ impl Server {
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
-        TcpStream::connect(&self.node.address().to_string()).await.expect("a connection")
+        TcpStream::connect(&self.node.address().to_string())
+            .await
+            .expect("a connection")
     }
 
     /// Sends bytes, and reads until the node hangs up or is silent for `patience`.
@@ -128,6 +147,11 @@ pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 pub(crate) fn code(answer: &Response<Bytes>) -> String {
     assert_eq!(header(answer.headers(), "content-type"), "application/json");
     let body: serde_json::Value = serde_json::from_slice(answer.body()).expect("JSON");
-    assert!(body["error"]["message"].as_str().is_some_and(|message| message.len() > 10), "{body}");
+    assert!(
+        body["error"]["message"]
+            .as_str()
+            .is_some_and(|message| message.len() > 10),
+        "{body}"
+    );
     body["error"]["code"].as_str().expect("a code").to_owned()
 }
