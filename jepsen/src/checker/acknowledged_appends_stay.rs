@@ -54,12 +54,11 @@ fn judge(history: &History) -> Verdict {
             }
             newest_read = newest_read.max(last.invoked.order);
         }
-        if let Some((tag, append)) = acknowledged.last() {
-            if newest_read < append.returned_order() {
-                return Verdict::unknown(format!(
-                    "{stream}: nobody read to the tail after {tag} was acknowledged"
-                ));
-            }
+        if let Some((tag, append)) = acknowledged.last()
+            && newest_read < append.returned_order()
+        {
+            let because = format!("{stream}: nobody read to the tail after {tag} was acknowledged");
+            return Verdict::unknown(because);
         }
     }
     Verdict::Holds

@@ -24,11 +24,8 @@ fn judge(history: &History) -> Verdict {
         tokens_follow_contents,
         acknowledged_offsets_grow,
     ];
-    let verdicts = judges.iter().map(|judge| judge(history));
-    verdicts
-        .filter(|verdict| !verdict.passes())
-        .next()
-        .unwrap_or(Verdict::Holds)
+    let mut verdicts = judges.iter().map(|judge| judge(history));
+    verdicts.find(|verdict| !verdict.passes()).unwrap_or(Verdict::Holds)
 }
 
 fn bytes_add_up(history: &History) -> Verdict {

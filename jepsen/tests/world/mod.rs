@@ -26,12 +26,14 @@ struct Time {
     sleepers: BTreeMap<(u64, u64), Waker>,
 }
 
+type Late = Vec<(u64, Request<Bytes>)>;
+
 #[derive(Clone)]
 pub(crate) struct World {
     time: Arc<Mutex<Time>>,
     server: Arc<Mutex<Server>>,
     /// Requests that take effect long after their client has given up: when, and what.
-    late: Arc<Mutex<Vec<(u64, Request<Bytes>)>>>,
+    late: Arc<Mutex<Late>>,
     bug: Bug,
     seed: u64,
     /// One message in so many is lost; 0: none.

@@ -1,0 +1,58 @@
+//! The same seed in two fresh processes: the traces must be the same to the byte.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+
+use scenarios::exploratory;
+
+pub(crate) fn twice(name: &str, seed: u64) -> ExitCode {
+    if exploratory::by_name(name, seed).is_none() {
+        return super::no_such(name);
+    }
+    let start = || {
+        let program = std::env::current_exe()?;
+        let arguments = ["run", name, "--trace", "--seed", &seed.to_string()];
+        Command::new(program)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+    };
+    let (mut one, mut other) = match (start(), start()) {
+        (Ok(one), Ok(other)) => (one, other),
+        (Err(error), _) | (_, Err(error)) => return super::refuse(&format!("no process can be started: {error}")),
+    };
+    let lines = |child: &mut std::process::Child| child.stdout.take().map(|out| BufReader::new(out).lines());
+    let (Some(mut ones), Some(mut others)) = (lines(&mut one), lines(&mut other)) else {
+        return super::refuse("the traces cannot be read");
+    };
+    let mut same = 0_u64;
+    let verdict = loop {
+        let (line, against) = (ones.next().and_then(Result::ok), others.next().and_then(Result::ok));
+        match (line, against) {
+            (None, None) => break None,
+            (Some(line), Some(against)) if line == against || is_about_us(&line) => same += 1,
+            (line, against) => break Some((line.unwrap_or("(end)".into()), against.unwrap_or("(end)".into()))),
+        }
+    };
+    for child in [&mut one, &mut other] {
+        // Both have ended, or are of no interest any more.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    match verdict {
+        None => {
+            println!("  {name} seed {seed}: {same} lines, twice the same");
+            ExitCode::SUCCESS
+        }
+        Some((line, against)) => {
+            println!("  {name} seed {seed}: the same for {same} lines, then\n    {line}\n    {against}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The one line that tells how long it took in true time.
+fn is_about_us(line: &str) -> bool {
+    line.contains(" s of yours, ")
+}

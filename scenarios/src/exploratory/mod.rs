@@ -1,0 +1,116 @@
+//! The scenarios by name. Each is told anew by every seed; the swarm is another scenario with every seed.
+
+use net::dice::Dice;
+
+use crate::scenario::Scenario;
+
+mod asymmetric_partition;
+mod clock_chaos;
+mod disks;
+mod fair_weather;
+mod leader_churn;
+mod minority_partition;
+mod power_loss;
+mod rolling_restart;
+mod rough_network;
+mod snapshot_catch_up;
+mod swarm;
+
+/// A scenario in the list.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is about, in one sentence.
+    pub about: &'static str,
+    /// Makes it; the dice are those of the seed.
+    pub scenario: fn(&Dice) -> Scenario,
+}
+
+/// All of them.
+pub const ALL: [Entry; 13] = [
+    Entry {
+        name: "fair-weather",
+        about: "nothing goes wrong",
+        scenario: |_| fair_weather::fair_weather(),
+    },
+    Entry {
+        name: "leader-churn",
+        about: "leaders come and go while writers write and readers follow",
+        scenario: |_| leader_churn::leader_churn(),
+    },
+    Entry {
+        name: "power-loss-one",
+        about: "one machine after the other loses power, and with it what it had not synced",
+        scenario: |_| power_loss::power_loss_one(),
+    },
+    Entry {
+        name: "power-loss-all",
+        about: "all machines lose power at once",
+        scenario: |_| power_loss::power_loss_all(),
+    },
+    Entry {
+        name: "minority-partition",
+        about: "the cluster falls in two, with clients on both sides",
+        scenario: |_| minority_partition::minority_partition(),
+    },
+    Entry {
+        name: "asymmetric-partition",
+        about: "one node hears the others and is not heard, or the other way round",
+        scenario: |_| asymmetric_partition::asymmetric_partition(),
+    },
+    Entry {
+        name: "rough-network",
+        about: "slow links, lost answers, reset connections, processes that stand still",
+        scenario: |_| rough_network::rough_network(),
+    },
+    Entry {
+        name: "slow-disk",
+        about: "disks and indexes take their time",
+        scenario: |_| disks::slow_disk(),
+    },
+    Entry {
+        name: "failing-disk",
+        about: "syncs fail, disks are full, bits flip on the way",
+        scenario: |_| disks::failing_disk(),
+    },
+    Entry {
+        name: "rolling-restart",
+        about: "one node after the other is restarted under load",
+        scenario: |_| rolling_restart::rolling_restart(),
+    },
+    Entry {
+        name: "snapshot-catch-up",
+        about: "a follower was away for so long that only a snapshot helps",
+        scenario: |_| snapshot_catch_up::snapshot_catch_up(),
+    },
+    Entry {
+        name: "clock-chaos",
+        about: "wall clocks are wrong, run wrong, and jump",
+        scenario: |_| clock_chaos::clock_chaos(),
+    },
+    Entry {
+        name: "swarm",
+        about: "everything by the dice: nodes, groups, clients, faults",
+        scenario: swarm::swarm,
+    },
+];
+
+/// A scenario by its name, with the dice of this seed.
+#[must_use]
+pub fn by_name(name: &str, seed: u64) -> Option<Scenario> {
+    let entry = ALL.iter().find(|entry| entry.name == name)?;
+    Some((entry.scenario)(&Dice::from_seed(seed).fork("scenario")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scenario_bears_the_name_it_is_listed_by() {
+        for entry in ALL {
+            assert_eq!(by_name(entry.name, 1).map(|scenario| scenario.name), Some(entry.name));
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Everything by the dice: how many nodes and groups, who asks for what, what goes wrong, how the world is set.
+//!
+//! A swarm leaves things out. A run with every fault hides what a run with only two of them would show, so each seed has
+//! few kinds of clients and few kinds of harm (Groce et al., "Swarm testing").
+
+use std::time::Duration;
+
+use jepsen::workload::{Kind, Workload};
+use net::dice::Dice;
+use rand::RngExt;
+use sim::cluster::Shape;
+use sim::fault::{Fault, Whom};
+
+use crate::nemesis::{Nemesis, RollingRestart, hurt_and_mend, millis};
+use crate::scenario::Scenario;
+
+pub(super) fn swarm(dice: &Dice) -> Scenario {
+    let mut scenario = Scenario::new("swarm");
+    let throw = &mut dice.stream("swarm");
+    let nodes = [1, 3, 3, 3, 5][throw.random_range(0..5)];
+    let groups = throw.random_range(1..=4);
+    scenario.shape = Shape::of(nodes, groups);
+    scenario.streams = throw.random_range(1..=4);
+    scenario.storm = Duration::from_secs(throw.random_range(8..=20));
+    set_up(&mut scenario, throw);
+    scenario.clients = clients(throw);
+    scenario.nemeses = nemeses(throw, nodes, groups);
+    scenario
+}
+
+fn set_up(scenario: &mut Scenario, throw: &mut impl RngExt) {
+    let raft = &mut scenario.shape.config.raft;
+    if throw.random_bool(0.5) {
+        raft.snapshot_entries = throw.random_range(20..300);
+        raft.keep_entries = throw.random_range(5..40);
+        raft.snapshot_chunk = 1 << throw.random_range(10..16);
+    }
+    if throw.random_bool(0.3) {
+        scenario.shape.config.cache.tail = 8 << 10;
+    }
+    if throw.random_bool(0.3) {
+        scenario.shape.config.index.flush_interval = millis(throw.random_range(100..5000));
+    }
+    if throw.random_bool(0.4) {
+        scenario.net.link.latency = Duration::from_micros(throw.random_range(50..20_000));
+        scenario.net.link.jitter = Duration::from_micros(throw.random_range(1..20_000));
+    }
+    if throw.random_bool(0.3) {
+        scenario.net.link.loss = throw.random_range(0.0..0.01);
+        scenario.net.link.reset = throw.random_range(0.0..0.001);
+    }
+    scenario.net.partial = throw.random_range(0.0..0.3);
+    if throw.random_bool(0.5) {
+        scenario.engine.defer = throw.random_range(0.0..0.08);
+        scenario.engine.defer_max = Duration::from_micros(throw.random_range(10..20_000));
+    }
+}
+
+fn clients(throw: &mut impl RngExt) -> Vec<Workload> {
+    let writers = [
+        Kind::Appenders,
+        Kind::Producers,
+        Kind::Zombies,
+        Kind::Closers,
+        Kind::Conditional,
+        Kind::Sequenced,
+        Kind::Recreators,
+    ];
+    let slow = throw.random_range(40..500);
+    let pace = millis(slow / 20)..millis(slow);
+    let mut clients: Vec<Workload> = Vec::new();
+    let mut some = |throw: &mut dyn rand::Rng, kind, most| {
+        let mut workload = Workload::new(kind, throw.random_range(1..=most)).thinking(pace.clone());
+        workload.long_one_in = [0, 10, 40, 100][throw.random_range(0..4)];
+        clients.push(workload);
+    };
+    // Somebody writes to logs and somebody reads them, or nothing can be said.
+    let first = [Kind::Appenders, Kind::Producers][throw.random_range(0..2)];
+    some(throw, first, 4);
+    some(throw, Kind::Readers, 3);
+    for kind in writers {
+        if throw.random_bool(0.35) {
+            some(throw, kind, 3);
+        }
+    }
+    for kind in [Kind::LocalReaders, Kind::Heads] {
+        if throw.random_bool(0.4) {
+            some(throw, kind, 2);
+        }
+    }
+    clients
+}
+
+fn nemeses(throw: &mut impl RngExt, nodes: u32, groups: u32) -> Vec<Box<dyn Nemesis>> {
+    let mut nemeses: Vec<Box<dyn Nemesis>> = Vec::new();
+    for _ in 0..throw.random_range(1..=3) {
+        let hurts: Vec<Fault> = (0..throw.random_range(1..=3)).map(|_| hurt(throw, groups)).collect();
+        let (calm, harm) = (throw.random_range(200..4000), throw.random_range(200..5000));
+        nemeses.push(Box::new(
+            hurt_and_mend(hurts).calm_ms(calm / 4..calm).harm_ms(harm / 4..harm),
+        ));
+    }
+    if throw.random_bool(0.1) {
+        nemeses.push(Box::new(RollingRestart::of(nodes)));
+    }
+    nemeses
+}
+
+fn hurt(throw: &mut impl RngExt, groups: u32) -> Fault {
+    let group = throw.random_range(0..groups);
+    let whom = match throw.random_range(0..5) {
+        0 => Whom::LeaderOf(group),
+        1 => Whom::FollowerOf(group),
+        2 => Whom::AMinority,
+        _ => Whom::Anyone,
+    };
+    let anyone = if throw.random_bool(0.25) {
+        Whom::Everyone
+    } else {
+        whom.clone()
+    };
+    let ms = |throw: &mut dyn rand::Rng, most| millis(throw.random_range(1..most));
+    match throw.random_range(0..24) {
+        0 | 1 => Fault::Crash(anyone),
+        2..=4 => Fault::PowerLoss(anyone),
+        5 => Fault::Stop(whom),
+        6 => Fault::Freeze(anyone),
+        7 | 8 => Fault::Isolate(whom),
+        9 => Fault::CutOff(whom),
+        10 => Fault::Split(whom),
+        11 => Fault::OneWay {
+            from: whom,
+            to: Whom::Everyone,
+        },
+        12 => Fault::OneWay {
+            from: Whom::Everyone,
+            to: whom,
+        },
+        13 => Fault::Clog {
+            from: whom,
+            to: Whom::Everyone,
+        },
+        14 => Fault::SlowLink {
+            whom: anyone,
+            delay: ms(throw, 200),
+            jitter: ms(throw, 300),
+        },
+        15 => Fault::Mute(whom),
+        16 => Fault::ResetConnections(anyone),
+        17 => Fault::SlowDisk {
+            whom: anyone,
+            by: ms(throw, 300),
+        },
+        18 => Fault::FullDisk(whom),
+        19 => Fault::FailSync {
+            whom,
+            once: throw.random_bool(0.7),
+        },
+        20 => Fault::FlipBitOnRead(whom),
+        21 => Fault::SlowIndexFlush {
+            whom: anyone,
+            by: ms(throw, 4000),
+        },
+        22 => Fault::ClockJump {
+            whom,
+            by_ms: throw.random_range(-100_000..100_000),
+        },
+        _ => Fault::ClockDrift {
+            whom,
+            ppm: throw.random_range(-10_000..10_000),
+        },
+    }
+}

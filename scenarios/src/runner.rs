@@ -1,0 +1,317 @@
+//! Storm, calm, judgement.
+//!
+//! In the storm, whatever breaks, nobody may see anything unlawful. In the calm, once everything is whole, everyone
+//! catches up and every client gets an answer. Then the laws read the history.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jepsen::client::Client;
+use jepsen::history::{History, Recorder};
+use jepsen::report::Circumstances;
+use jepsen::transport::Transport;
+use jepsen::verdict::{Judgement, Verdict, judge};
+use jepsen::workload::{self, Stage, Workload};
+use net::rt::{self, JoinHandle};
+use sim::cluster::Cluster;
+use sim::engine::{Control, Engine, HostId, Trace};
+use sim::fault::Fault;
+
+use crate::nemesis::Nemesis;
+use crate::scenario::Scenario;
+use crate::transport::SimTransport;
+
+/// How long a client waits for an answer: a little more than an election and a retry take.
+const DEADLINE: Duration = Duration::from_secs(4);
+
+/// How long the cluster may take to become whole, at its birth and after the storm.
+const WHOLE_WITHIN: Duration = Duration::from_secs(40);
+
+/// How long clients go on after the cluster is whole: longer than the grace that the law of answers gives.
+const CALM: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the cluster is whole.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a run came to.
+pub struct Run {
+    /// Of the scenario.
+    pub name: &'static str,
+    /// Of the dice.
+    pub seed: u64,
+    /// What every law says, the white-box ones too.
+    pub judgements: Vec<Judgement>,
+    /// What the clients saw.
+    pub history: History,
+    /// The blows of the storm as struck, each with its time since the storm began.
+    pub blows: Vec<(Duration, Fault)>,
+    /// What nodes said when they ended by themselves.
+    pub last_words: Vec<String>,
+    /// Hash over everything that happened in the world.
+    pub hash: u64,
+    /// How long it was for those in it.
+    pub lasted: Duration,
+    /// What the executor did.
+    pub steps: u64,
+}
+
+impl Run {
+    /// Whether every law holds.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        self.judgements.iter().all(|judgement| judgement.verdict.passes())
+    }
+
+    /// The first law that is broken, or not known.
+    #[must_use]
+    pub fn fails(&self) -> Option<&Judgement> {
+        self.judgements.iter().find(|judgement| !judgement.verdict.passes())
+    }
+
+    /// What the report adds to the verdicts.
+    #[must_use]
+    pub fn circumstances(&self) -> Circumstances {
+        let Self { name, seed, .. } = self;
+        Circumstances {
+            blows: self
+                .blows
+                .iter()
+                .map(|(at, fault)| (at.as_secs_f64(), fault.to_string()))
+                .collect(),
+            again: format!("cargo sim run {name} --seed {seed}"),
+            keep: format!("cargo sim keep {name} {seed}"),
+        }
+    }
+}
+
+/// What happens outside of the clients' history, filled in as the run goes, so that it survives a run that breaks off.
+#[derive(Default)]
+struct Notes {
+    storm_from_ns: u64,
+    storm_to_ns: u64,
+    /// How each client reaches the nodes.
+    ways: Vec<Arc<SimTransport>>,
+    /// What went wrong with the world itself: it did not come up, or did not become whole.
+    trouble: Option<(&'static str, String)>,
+}
+
+type Shared = Arc<Mutex<Notes>>;
+
+/// Tells the scenario with these dice.
+#[must_use]
+pub fn run(scenario: Scenario, seed: u64, trace: Option<Box<dyn Trace>>) -> Run {
+    let Scenario {
+        name,
+        shape,
+        streams,
+        clients,
+        nemeses,
+        laws,
+        storm,
+        net,
+        engine,
+    } = scenario;
+    let mut engine = Engine::new(seed, engine);
+    let control = engine.control();
+    control.set_trace(trace);
+    let cluster = Cluster::new(&control, shape, net);
+    let stage = Stage::new(cluster.shape().nodes as usize, streams);
+    let recorder = Recorder::new(true);
+    let notes = Shared::default();
+    let tale = Tale {
+        control: control.clone(),
+        cluster: cluster.clone(),
+        stage,
+        recorder: recorder.clone(),
+        notes,
+    };
+    let notes = Arc::clone(&tale.notes);
+    let struck_any = !nemeses.is_empty();
+    let ended = engine.run_until(tale.tell(clients, nemeses, storm));
+
+    let notes = std::mem::take(&mut *notes.lock().unwrap_or_else(PoisonError::into_inner));
+    let storm_ns = notes.storm_from_ns..notes.storm_to_ns.max(notes.storm_from_ns);
+    let struck = cluster
+        .struck()
+        .into_iter()
+        .filter(|(at_ns, _)| storm_ns.contains(at_ns));
+    let blows: Vec<(Duration, Fault)> = struck
+        .map(|(at_ns, fault)| (Duration::from_nanos(at_ns - storm_ns.start), fault))
+        .collect();
+    if struck_any {
+        recorder.blows(blows.len() as u64);
+    }
+    let history = recorder.history();
+    let mut judgements = Vec::new();
+    judgements.push(world(&cluster, notes.trouble, ended.err().map(|halt| halt.to_string())));
+    judgements.push(invariants(&cluster));
+    // What the clients of a world that broke off saw is judged all the same, but for its end, which it never had.
+    judgements.extend(judge(&laws, &history));
+    let (hash, lasted, steps) = (control.hash(), Duration::from_nanos(control.now_ns()), control.steps());
+    let last_words = cluster.last_words();
+    Run {
+        name,
+        seed,
+        judgements,
+        history,
+        blows,
+        last_words,
+        hash,
+        lasted,
+        steps,
+    }
+}
+
+fn world(cluster: &Cluster, trouble: Option<(&'static str, String)>, halt: Option<String>) -> Judgement {
+    let verdict = match (halt, trouble) {
+        (Some(halt), _) => Verdict::broken("runs-to-the-end", halt, []),
+        (None, Some((what, because))) => {
+            let words = cluster.last_words();
+            let words = if words.is_empty() {
+                String::new()
+            } else {
+                format!("; last words: {}", words.join("; "))
+            };
+            Verdict::broken(what, format!("{because}{words}"), [])
+        }
+        (None, None) => Verdict::Holds,
+    };
+    let law = match &verdict {
+        Verdict::Broken { law, .. } => law.clone(),
+        _ => "becomes-whole".into(),
+    };
+    Judgement { law, verdict }
+}
+
+fn invariants(cluster: &Cluster) -> Judgement {
+    let (observations, _) = cluster.observations();
+    let verdict = match cluster.broken() {
+        Some(broken) => Verdict::broken(broken.invariant, broken.because, []),
+        None if observations == 0 => Verdict::unknown("no replica was ever observed"),
+        None => Verdict::Holds,
+    };
+    Judgement {
+        law: "invariants".into(),
+        verdict,
+    }
+}
+
+/// A run from within.
+struct Tale {
+    control: Control,
+    cluster: Cluster,
+    stage: Stage,
+    recorder: Recorder,
+    notes: Shared,
+}
+
+impl Tale {
+    async fn tell(self, clients: Vec<Workload>, nemeses: Vec<Box<dyn Nemesis>>, storm: Duration) {
+        let Self {
+            control,
+            cluster,
+            stage,
+            recorder,
+            ..
+        } = &self;
+        cluster.start();
+        let watcher = cluster.clone();
+        let watch = rt::spawn("watch", async move { watcher.watch().await });
+        let mut manager = self.client(0);
+        if !self.whole("comes-up").await {
+            return;
+        }
+        if !workload::opening(&mut manager, stage).await {
+            self.trouble("comes-up", "the logs could not be created".into());
+            return;
+        }
+
+        let from_ns = control.now_ns();
+        self.note(|notes| notes.storm_from_ns = from_ns);
+        let actors = self.enter(clients);
+        let strikers: Vec<JoinHandle<()>> = (0..)
+            .zip(nemeses)
+            .map(|(number, nemesis)| self.strikes(number, nemesis))
+            .collect();
+        cluster.pass(storm).await;
+        strikers.iter().for_each(JoinHandle::abort);
+        let to_ns = control.now_ns();
+        self.note(|notes| notes.storm_to_ns = to_ns);
+
+        cluster.strike(Fault::Mend);
+        let is_whole = self.whole("becomes-whole").await;
+        self.note(|notes| notes.ways.iter().for_each(|way| way.reconnect()));
+        recorder.calm();
+        cluster.pass(CALM).await;
+        stage.curtain();
+        // A client ends one thought and at most one call after the curtain; a read may take several calls.
+        for actor in actors {
+            if rt::timeout(DEADLINE * 8, actor).await.is_err() {
+                self.trouble("clients-end", "a client does not end".into());
+                return;
+            }
+        }
+        workload::last_look(&mut manager, stage).await;
+        if is_whole && self.whole("stays-whole").await {
+            watch.abort();
+        }
+    }
+
+    fn client(&self, id: u32) -> Client {
+        let way = Arc::new(SimTransport::new(&self.control, &self.cluster));
+        self.note(|notes| notes.ways.push(Arc::clone(&way)));
+        let transport: Arc<dyn Transport> = way;
+        Client::new(id, transport, self.recorder.clone(), DEADLINE)
+    }
+
+    /// Every client begins.
+    fn enter(&self, workloads: Vec<Workload>) -> Vec<JoinHandle<()>> {
+        let each = workloads
+            .iter()
+            .flat_map(|workload| (0..workload.clients).map(move |_| workload));
+        let begin = |(id, workload): (u32, &Workload)| {
+            let (client, stage, workload) = (self.client(id), self.stage.clone(), workload.clone());
+            let dice = Box::new(self.control.dice().stream(&format!("client-{id}")));
+            let hosts = self.cluster.clients();
+            let host = hosts[id as usize % hosts.len()];
+            self.control
+                .spawn_on(host, "client", async move { workload.run(client, stage, dice).await })
+        };
+        (1..).zip(each).map(begin).collect()
+    }
+
+    /// A nemesis begins.
+    fn strikes(&self, number: u32, mut nemesis: Box<dyn Nemesis>) -> JoinHandle<()> {
+        let cluster = self.cluster.clone();
+        let mut dice = self.control.dice().stream(&format!("nemesis-{number}"));
+        self.control.spawn_on(HostId::WORLD, "nemesis", async move {
+            while let Some(blow) = nemesis.next(&mut dice) {
+                cluster.pass(blow.after).await;
+                cluster.strike(blow.fault);
+            }
+        })
+    }
+
+    /// Waits until the cluster is whole; whether it became so.
+    async fn whole(&self, what: &'static str) -> bool {
+        let looks = WHOLE_WITHIN.as_millis() / LOOK.as_millis();
+        let mut pending = None;
+        for _ in 0..looks {
+            pending = self.cluster.pending();
+            if pending.is_none() {
+                return true;
+            }
+            self.cluster.pass(LOOK).await;
+        }
+        self.trouble(what, format!("after {WHOLE_WITHIN:?}: {}", pending.unwrap_or_default()));
+        false
+    }
+
+    fn trouble(&self, what: &'static str, because: String) {
+        self.note(|notes| notes.trouble = notes.trouble.take().or(Some((what, because))));
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Notes)) {
+        note(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}

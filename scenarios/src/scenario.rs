@@ -1,0 +1,52 @@
+//! A scenario is data: a cluster, clients, nemeses, laws, and how long it storms.
+
+use std::time::Duration;
+
+use jepsen::checker::LAWS;
+use jepsen::verdict::Law;
+use jepsen::workload::Workload;
+use sim::cluster::Shape;
+use sim::engine;
+use sim::net::NetOptions;
+
+use crate::nemesis::Nemesis;
+
+/// One tale, before it is told.
+pub struct Scenario {
+    /// As on the command line and in the corpus.
+    pub name: &'static str,
+    /// How many nodes and groups, and how they are set.
+    pub shape: Shape,
+    /// How many logs.
+    pub streams: u32,
+    /// Who asks for what.
+    pub clients: Vec<Workload>,
+    /// Who strikes.
+    pub nemeses: Vec<Box<dyn Nemesis>>,
+    /// What must hold of what the clients saw.
+    pub laws: Vec<Law>,
+    /// How long it storms.
+    pub storm: Duration,
+    /// The habits of the network.
+    pub net: NetOptions,
+    /// The habits of the executor.
+    pub engine: engine::Options,
+}
+
+impl Scenario {
+    /// Three nodes, two groups, two logs, every law, nobody who asks and nobody who strikes.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            shape: Shape::of(3, 2),
+            streams: 2,
+            clients: Vec::new(),
+            nemeses: Vec::new(),
+            laws: LAWS.to_vec(),
+            storm: Duration::from_secs(20),
+            net: NetOptions::default(),
+            engine: engine::Options::default(),
+        }
+    }
+}
