@@ -346,12 +346,12 @@ impl Trial {
 
 proptest! {
     // PROPTEST_CASES=100000 for a long run.
-    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases * 4, max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_crash_leaves_a_prefix_with_all_that_was_acknowledged(
         seed in any::<u64>(),
-        steps in prop::collection::vec(step(), 1..60),
+        steps in prop::collection::vec(step(), 1..100),
     ) {
         let mut trial = Trial::new(seed);
         for step in steps {

@@ -333,6 +333,10 @@ impl File for Open {
                 Some(0) => {
                     let keep = platter.chance(101);
                     platter.settle(self.inode, keep);
+                    // Once, or for good.
+                    if platter.chance(2) == 0 {
+                        platter.syncs = None;
+                    }
                     return Err(io::Error::other("the medium is failing"));
                 }
                 Some(left) => *left -= 1,
