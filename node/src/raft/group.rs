@@ -71,7 +71,9 @@ impl Group {
         };
         let log = machine.log.clone();
         let had_voted = log.state().vote.is_some();
-        let state_machine = StateMachine { machine: machine.clone() };
+        let state_machine = StateMachine {
+            machine: machine.clone(),
+        };
         let config = Arc::new(config(settings));
         let raft = Raft::new(me, config, network, log, state_machine).await?;
 
@@ -123,8 +125,7 @@ impl Group {
 
     /// Gives the group its first members.
     pub(super) async fn initialize(&self, members: BTreeMap<u64, String>) -> Result<(), String> {
-        let members: BTreeMap<u64, Member> =
-            members.into_iter().map(|(id, addr)| (id, Member { addr })).collect();
+        let members: BTreeMap<u64, Member> = members.into_iter().map(|(id, addr)| (id, Member { addr })).collect();
         match self.raft.initialize(members).await {
             Ok(()) => Ok(()),
             Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
@@ -165,11 +166,19 @@ impl Group {
             APPEND => {
                 let request = wire::decode_append(&payload).map_err(|error| error.to_string())?;
                 drop(payload);
-                answered(self.raft.append_entries(request).await.map_err(|error| self.raft_failed(error)))
+                answered(
+                    self.raft
+                        .append_entries(request)
+                        .await
+                        .map_err(|error| self.raft_failed(error)),
+                )
             }
             VOTE | PRE_VOTE => {
-                self.may_vote()?;
                 let (ask, _) = wire::decode::<Ask>("RequestVote", &payload).map_err(|error| error.to_string())?;
+                // The leader that hands over has given up its lease itself.
+                if !ask.leadership_transfer {
+                    self.may_vote()?;
+                }
                 let asked = match kind {
                     VOTE => self.raft.vote(ask).await,
                     _ => self.raft.pre_vote(ask).await,
@@ -177,10 +186,14 @@ impl Group {
                 answered(asked.map_err(|error| self.raft_failed(error)))
             }
             TRANSFER => {
-                self.may_vote()?;
                 let (transfer, _) =
                     wire::decode::<Transfer>("transfer", &payload).map_err(|error| error.to_string())?;
-                answered(self.raft.handle_transfer_leader(transfer).await.map_err(|error| self.failed(error)))
+                answered(
+                    self.raft
+                        .handle_transfer_leader(transfer)
+                        .await
+                        .map_err(|error| self.failed(error)),
+                )
             }
             SNAPSHOT => {
                 let (piece, tail) = wire::decode::<Piece>("snapshot", &payload).map_err(|error| error.to_string())?;
@@ -200,9 +213,10 @@ impl Group {
 
     fn may_vote(&self) -> Result<(), String> {
         match self.silent_until {
-            Some(until) if rt::Instant::now() < until => {
-                Err("this node has just restarted and may have promised its vote to a leader that still counts on it".into())
-            }
+            Some(until) if rt::Instant::now() < until => Err(
+                "this node has just restarted and may have promised its vote to a leader that still counts on it"
+                    .into(),
+            ),
             _ => Ok(()),
         }
     }
@@ -220,10 +234,21 @@ impl Group {
         let mut incoming = match (piece.number, held) {
             (0, held) => {
                 drop(held);
-                let What::Begin { applied, membership, digest, last_now_ms } = piece.what else {
+                let What::Begin {
+                    applied,
+                    membership,
+                    digest,
+                    last_now_ms,
+                } = piece.what
+                else {
                     return Ok(Taking::Restart("the first piece does not begin a snapshot".into()));
                 };
-                let position = Position { applied, digest, last_now_ms, membership };
+                let position = Position {
+                    applied,
+                    digest,
+                    last_now_ms,
+                    membership,
+                };
                 if position.applied <= self.machine.state().position.applied {
                     return Ok(Taking::Done(piece.vote));
                 }
@@ -263,14 +288,25 @@ impl Group {
     async fn put_in_force(&self, vote: super::types::Vote, incoming: Incoming) -> Result<Taking, String> {
         incoming.settle().await.map_err(|error| error.to_string())?;
         let meta = meta_of(&incoming.position);
-        let snapshot = Snapshot { meta, snapshot: Image::Received(Box::new(incoming)) };
-        let installed = self.raft.install_full_snapshot(vote, snapshot).await.map_err(|error| self.failed(error))?;
+        let snapshot = Snapshot {
+            meta,
+            snapshot: Image::Received(Box::new(incoming)),
+        };
+        let installed = self
+            .raft
+            .install_full_snapshot(vote, snapshot)
+            .await
+            .map_err(|error| self.failed(error))?;
         tracing::info!(group = self.number, "a snapshot is in force");
         Ok(Taking::Done(installed.vote))
     }
 
     fn hold(&self, incoming: Incoming) {
-        let older = self.incoming.lock().unwrap_or_else(PoisonError::into_inner).replace(incoming);
+        let older = self
+            .incoming
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .replace(incoming);
         drop(older);
     }
 

@@ -13,6 +13,7 @@ use storage::index::{Batch, Index};
 use storage::journal::{self, Journal, JournalError};
 use tokio::sync::Notify;
 
+use super::EntryId;
 use super::codec::BadBytes;
 use super::fate::Fate;
 use super::group::Group;
@@ -25,7 +26,6 @@ use super::{GroupStatus, GroupView, Observer, ProposeError, TailCache};
 use crate::cluster::Founder;
 use crate::config;
 use crate::keys::{Key, LAYOUT_VERSION};
-use super::EntryId;
 use crate::stream::{Command, Outcome};
 
 /// The numbers the groups of a node are started with.
@@ -129,11 +129,19 @@ impl Groups {
     /// # Errors
     /// If the data cannot be used; see [`StartError`].
     pub async fn start(settings: Settings, seams: Seams) -> Result<Self, StartError> {
-        let Seams { disk, index, clock, transport, observer } = seams;
+        let Seams {
+            disk,
+            index,
+            clock,
+            transport,
+            observer,
+        } = seams;
         let began = Instant::now();
         let flushing = index.clone();
         // What a process that ended by itself left unflushed is as good as lost: make it durable, or it is not there.
-        rt::blocking(move || flushing.flush()).await.map_err(io::Error::other)??;
+        rt::blocking(move || flushing.flush())
+            .await
+            .map_err(io::Error::other)??;
         check_layout(&*index)?;
 
         let options = journal::Options {
@@ -170,10 +178,20 @@ impl Groups {
             let state = recovered.remove(&number).unwrap_or_default();
             let log = GroupLog::new(number, journal.clone(), cache_bytes, state);
             let flush_entries = settings.raft.snapshot_entries;
-            let machine =
-                Machine::open(log, index.clone(), tail.clone(), observer.clone(), work.clone(), flush_entries, rows_max)?;
+            let machine = Machine::open(
+                log,
+                index.clone(),
+                tail.clone(),
+                observer.clone(),
+                work.clone(),
+                flush_entries,
+                rows_max,
+            )?;
             let started = Group::start(Arc::new(machine), &settings, transport.clone(), fate.clone()).await;
-            let because = |error: openraft::errors::Fatal<_>| StartError::Group { group: number, because: error.to_string() };
+            let because = |error: openraft::errors::Fatal<_>| StartError::Group {
+                group: number,
+                because: error.to_string(),
+            };
             groups.push(started.map_err(because)?);
         }
         tracing::info!(groups = count, entries, took = ?began.elapsed(), "the groups are recovered");
@@ -198,7 +216,9 @@ impl Groups {
             tasks: Mutex::new(tasks),
             commit_loop: Mutex::new(Some(commit_loop)),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// How many groups there are.
@@ -226,7 +246,9 @@ impl Groups {
     /// # Errors
     /// When there is no outcome; see [`ProposeError`].
     pub async fn propose(&self, group: u32, command: Command, deadline: Instant) -> Result<Outcome, ProposeError> {
-        self.group(group).propose(command, self.shared.clock.now_ms(), deadline).await
+        self.group(group)
+            .propose(command, self.shared.clock.now_ms(), deadline)
+            .await
     }
 
     /// The log index that must have been applied, wherever, before a read of the group that began before this call is
@@ -254,7 +276,9 @@ impl Groups {
     /// The state of a group on this node, to be read.
     #[must_use]
     pub fn view(&self, group: u32) -> GroupView {
-        GroupView { machine: self.group(group).machine.clone() }
+        GroupView {
+            machine: self.group(group).machine.clone(),
+        }
     }
 
     /// Answers a request of another node whose kind [`is_raft`](super::is_raft).
@@ -317,7 +341,12 @@ impl Groups {
             group.machine.log.note_committed();
         }
         self.shared.journal.close();
-        let commit_loop = self.shared.commit_loop.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let commit_loop = self
+            .shared
+            .commit_loop
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(commit_loop) = commit_loop {
             let _ended = commit_loop.await;
         }
@@ -349,7 +378,9 @@ fn check_layout(index: &dyn Index) -> Result<(), StartError> {
             Ok(index.write(batch)?)
         }
         Some([LAYOUT_VERSION]) => Ok(()),
-        Some(other) => Err(StartError::Layout { found: other.first().copied().unwrap_or_default() }),
+        Some(other) => Err(StartError::Layout {
+            found: other.first().copied().unwrap_or_default(),
+        }),
     }
 }
 

@@ -45,14 +45,21 @@ impl Taken {
             if let Key::Stream { bucket, name, .. } = Key::decode(key).map_err(damaged)? {
                 let row = StreamRow::decode(value).map_err(damaged)?;
                 living.insert(row.incarnation);
-                rows.push(ImageRow::Stream { name: StreamName::from_parts(bucket, name), row });
+                rows.push(ImageRow::Stream {
+                    name: StreamName::from_parts(bucket, name),
+                    row,
+                });
             }
             Ok(())
         })?;
         each_row(index, &KeyRange::all_producers(group, generation), |key, value| {
             if let Key::Producer { incarnation, id, .. } = Key::decode(key).map_err(damaged)? {
                 let claim = Claim::decode(value).map_err(damaged)?;
-                rows.push(ImageRow::Producer { incarnation, id: id.to_owned(), claim });
+                rows.push(ImageRow::Producer {
+                    incarnation,
+                    id: id.to_owned(),
+                    claim,
+                });
             }
             Ok(())
         })?;
@@ -63,7 +70,11 @@ impl Taken {
             {
                 let chunk = Chunk::decode(value).map_err(damaged)?;
                 pinned.insert(chunk_extent(value)?.0);
-                chunks.push(TakenChunk { incarnation, end, chunk });
+                chunks.push(TakenChunk {
+                    incarnation,
+                    end,
+                    chunk,
+                });
             }
             Ok(())
         })?;
@@ -72,7 +83,13 @@ impl Taken {
         }
         let position = state.position.clone();
         drop(state);
-        Ok(Self { machine: machine.clone(), position, rows, chunks, pinned })
+        Ok(Self {
+            machine: machine.clone(),
+            position,
+            rows,
+            chunks,
+            pinned,
+        })
     }
 }
 

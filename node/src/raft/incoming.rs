@@ -77,7 +77,12 @@ impl Incoming {
                     batch.put(Key::stream(group, generation, &name).encode(), row.encode());
                 }
                 ImageRow::Producer { incarnation, id, claim } => {
-                    let key = Key::Producer { group, generation, incarnation, id: &id };
+                    let key = Key::Producer {
+                        group,
+                        generation,
+                        incarnation,
+                        id: &id,
+                    };
                     batch.put(key.encode(), claim.encode());
                 }
             }
@@ -101,7 +106,13 @@ impl Incoming {
             if crc32c::crc32c(&piece) != run.crc32c {
                 return Err(BadBytes::new("snapshot", "bytes were damaged on the way").into());
             }
-            records.push(Record { kind: Kind::Hot, group, index: run.end, term: 0, payload: vec![piece] });
+            records.push(Record {
+                kind: Kind::Hot,
+                group,
+                index: run.end,
+                term: 0,
+                payload: vec![piece],
+            });
         }
         self.machine.journal.ready().await;
         let placed = self.machine.journal.append_lazily(records);
@@ -116,8 +127,17 @@ impl Incoming {
             if self.pinned.insert(segment) {
                 pinned.push(segment);
             }
-            let chunk = Chunk { place: Place::Journal(placed.position), len: run.len, crc32c: run.crc32c };
-            let key = Key::Chunk { group, generation, incarnation: run.incarnation, end: Offset(run.end) };
+            let chunk = Chunk {
+                place: Place::Journal(placed.position),
+                len: run.len,
+                crc32c: run.crc32c,
+            };
+            let key = Key::Chunk {
+                group,
+                generation,
+                incarnation: run.incarnation,
+                end: Offset(run.end),
+            };
             batch.put(key.encode(), chunk.encode());
         }
         {
@@ -159,7 +179,9 @@ impl Machine {
     /// If it is not the state `meta` speaks of, or the index fails.
     pub(super) fn install(&self, mut incoming: Incoming, meta: &ImageMeta) -> io::Result<()> {
         if incoming.position.applied != meta.last_log_id {
-            return Err(io::Error::other("the snapshot received is another than the one to be installed"));
+            return Err(io::Error::other(
+                "the snapshot received is another than the one to be installed",
+            ));
         }
         {
             let mut guard = self.state();

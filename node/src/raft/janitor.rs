@@ -78,8 +78,15 @@ impl Janitor {
 
     /// Segments nothing needs any more, though that may not be durable yet.
     fn dead_segments(&self) -> Vec<u64> {
-        let sealed = self.journal.segments().into_iter().filter(|segment| segment.sealed).map(|segment| segment.id);
-        sealed.filter(|segment| !self.groups.iter().any(|group| group.machine.needs_segment(*segment))).collect()
+        let sealed = self
+            .journal
+            .segments()
+            .into_iter()
+            .filter(|segment| segment.sealed)
+            .map(|segment| segment.id);
+        sealed
+            .filter(|segment| !self.groups.iter().any(|group| group.machine.needs_segment(*segment)))
+            .collect()
     }
 
     /// Frees segments that were dead before the index was flushed.
@@ -88,7 +95,10 @@ impl Janitor {
             return Ok(());
         }
         // That the log was purged must be durable before its entries go.
-        self.journal.append_durable(Vec::new()).await.map_err(io::Error::other)?;
+        self.journal
+            .append_durable(Vec::new())
+            .await
+            .map_err(io::Error::other)?;
         let journal = self.journal.clone();
         let removed = rt::offload(async move { journal.remove_segments(&dead).await });
         removed.await.map_err(io::Error::other)?.map_err(io::Error::other)

@@ -18,16 +18,32 @@ const LOOK: Duration = Duration::from_millis(20);
 impl Group {
     /// The members that vote, by id.
     fn voters(&self) -> Vec<u64> {
-        self.raft.metrics().borrow_watched().membership_config.membership().voter_ids().collect()
+        self.raft
+            .metrics()
+            .borrow_watched()
+            .membership_config
+            .membership()
+            .voter_ids()
+            .collect()
     }
 
     /// Whether a follower has almost all of the log, and answered of late.
     fn is_fit(&self, node: u64, recent: Duration) -> bool {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let matched = metrics.replication.as_ref().and_then(|all| all.get(&node)).copied().flatten();
+        let matched = metrics
+            .replication
+            .as_ref()
+            .and_then(|all| all.get(&node))
+            .copied()
+            .flatten();
         let close = matched.is_some_and(|id| metrics.last_log_index.is_none_or(|last| id.index + LAG >= last));
-        let heard = metrics.heartbeat.as_ref().and_then(|all| all.get(&node)).copied().flatten();
+        let heard = metrics
+            .heartbeat
+            .as_ref()
+            .and_then(|all| all.get(&node))
+            .copied()
+            .flatten();
         close && heard.is_some_and(|heard| heard.0.elapsed() <= recent)
     }
 
@@ -43,7 +59,9 @@ impl Group {
         let voters = self.voters();
         let first = self.number as usize % voters.len().max(1);
         let in_turn = voters[first..].iter().chain(&voters[..first]).copied();
-        in_turn.filter(|node| *node != self.me).find(|node| self.is_fit(*node, recent))
+        in_turn
+            .filter(|node| *node != self.me)
+            .find(|node| self.is_fit(*node, recent))
     }
 }
 
@@ -90,7 +108,9 @@ impl Groups {
                 continue;
             }
             let voters = group.voters();
-            let Some(preferred) = voters.get(group.number as usize % voters.len().max(1)).copied() else { continue };
+            let Some(preferred) = voters.get(group.number as usize % voters.len().max(1)).copied() else {
+                continue;
+            };
             if preferred != group.me && group.is_fit(preferred, recent) {
                 group.transfer(preferred).await;
                 return true;

@@ -50,8 +50,9 @@ pub(super) struct State {
     /// The last committed log id that was given to the journal.
     committed_noted: Option<LogId>,
     pub(super) purged: Option<LogId>,
-    /// One per entry, without holes, the first at the index after `purged`.
+    /// One per entry, without holes, the first at index `first`: the one after `purged`.
     slots: VecDeque<Slot>,
+    pub(super) first: u64,
     /// The newest entries; the last of them is the last of `slots`.
     cache: VecDeque<Cached>,
     cached_bytes: usize,
@@ -80,7 +81,10 @@ impl Slot {
     /// The first byte of the body: it is the last thing in the payload.
     pub(super) fn body_at(&self) -> Position {
         let Position { segment, offset } = self.placed.position;
-        Position { segment, offset: offset + u64::from(self.placed.payload_len - self.body_len) }
+        Position {
+            segment,
+            offset: offset + u64::from(self.placed.payload_len - self.body_len),
+        }
     }
 }
 
@@ -96,16 +100,22 @@ impl State {
         for slot in &slots {
             *segments.entry(slot.placed.position.segment).or_default() += 1;
         }
-        Self { vote, committed, committed_noted: committed, purged, slots, segments, ..Self::default() }
-    }
-
-    fn first(&self) -> u64 {
-        next_index(self.purged)
+        let first = next_index(purged);
+        Self {
+            vote,
+            committed,
+            committed_noted: committed,
+            purged,
+            slots,
+            first,
+            segments,
+            ..Self::default()
+        }
     }
 
     /// One past the last.
     fn end(&self) -> u64 {
-        self.first() + self.slots.len() as u64
+        self.first + self.slots.len() as u64
     }
 
     pub(super) fn last(&self) -> Option<LogId> {
@@ -116,7 +126,7 @@ impl State {
     }
 
     pub(super) fn slot(&self, index: u64) -> Option<Slot> {
-        let place = index.checked_sub(self.first())?;
+        let place = index.checked_sub(self.first)?;
         self.slots.get(usize::try_from(place).ok()?).copied()
     }
 
@@ -163,11 +173,15 @@ impl State {
     }
 
     fn purge(&mut self, upto: LogId) {
-        while self.first() <= upto.index {
+        if self.purged >= Some(upto) {
+            return;
+        }
+        while self.first <= upto.index {
             let Some(slot) = self.slots.pop_front() else { break };
             self.unplace(slot);
-            self.purged = Some(log_id(slot.term, self.first()));
+            self.first += 1;
         }
+        self.first = upto.index + 1;
         self.purged = Some(upto);
         while self.cache.len() > self.slots.len() {
             self.forget_oldest();
@@ -186,7 +200,9 @@ impl GroupLog {
             durable: Arc::default(),
             flushed_next: AtomicU64::new(0),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -195,7 +211,9 @@ impl GroupLog {
 
     /// From now on entries up to and including this one may be purged.
     pub(super) fn set_flushed(&self, flushed: Option<LogId>) {
-        self.shared.flushed_next.fetch_max(next_index(flushed), Ordering::AcqRel);
+        self.shared
+            .flushed_next
+            .fetch_max(next_index(flushed), Ordering::AcqRel);
     }
 
     /// Whether something in this segment may still be read by this log.
@@ -237,7 +255,13 @@ impl GroupLog {
     }
 
     fn record(&self, kind: Kind, id: LogId, payload: Vec<bytes::Bytes>) -> Record {
-        Record { kind, group: self.shared.group, index: id.index, term: id.leader_id.term, payload }
+        Record {
+            kind,
+            group: self.shared.group,
+            index: id.index,
+            term: id.leader_id.term,
+            payload,
+        }
     }
 }
 
@@ -252,7 +276,10 @@ impl RaftLogStorage<Types> for GroupLog {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
         let state = self.state();
-        Ok(LogState { last_purged_log_id: state.purged, last_log_id: state.last() })
+        Ok(LogState {
+            last_purged_log_id: state.purged,
+            last_log_id: state.last(),
+        })
     }
 
     async fn get_log_reader(&mut self) -> LogReader {
@@ -262,8 +289,18 @@ impl RaftLogStorage<Types> for GroupLog {
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let term = vote.leader_id.term;
         let payload = vec![encode_vote(vote)];
-        let record = Record { kind: Kind::Vote, group: self.shared.group, index: 0, term, payload };
-        self.shared.journal.append_durable(vec![record]).await.map_err(io::Error::other)?;
+        let record = Record {
+            kind: Kind::Vote,
+            group: self.shared.group,
+            index: 0,
+            term,
+            payload,
+        };
+        self.shared
+            .journal
+            .append_durable(vec![record])
+            .await
+            .map_err(io::Error::other)?;
         self.state().vote = Some(*vote);
         Ok(())
     }
@@ -320,10 +357,22 @@ impl RaftLogStorage<Types> for GroupLog {
                 return Err(io::Error::other("the journal takes nothing more"));
             }
             let entry = &cached.entry;
-            if entry.log_id.index != state.end() {
-                return Err(io::Error::other(format!("entry {} would follow {:?}", entry.log_id, state.last())));
+            if state.slots.is_empty() && state.purged.is_none() {
+                state.first = entry.log_id.index;
             }
-            let slot = Slot { term: entry.log_id.leader_id.term, placed, body_len, ticket };
+            if entry.log_id.index != state.end() {
+                return Err(io::Error::other(format!(
+                    "entry {} would follow {:?}",
+                    entry.log_id,
+                    state.last()
+                )));
+            }
+            let slot = Slot {
+                term: entry.log_id.leader_id.term,
+                placed,
+                body_len,
+                ticket,
+            };
             state.push(slot, cached, self.shared.cache_bytes);
         }
         Ok(())
@@ -333,7 +382,13 @@ impl RaftLogStorage<Types> for GroupLog {
         let from = next_index(last);
         let mut state = self.state();
         state.truncate(from);
-        let record = Record { kind: Kind::Truncate, group: self.shared.group, index: from, term: 0, payload: Vec::new() };
+        let record = Record {
+            kind: Kind::Truncate,
+            group: self.shared.group,
+            index: from,
+            term: 0,
+            payload: Vec::new(),
+        };
         // Nothing waits for it: what is appended later comes later in the journal too, so it cannot survive without.
         self.shared.journal.append_lazily(vec![record]);
         Ok(())
@@ -347,7 +402,9 @@ impl RaftLogStorage<Types> for GroupLog {
         }
         let mut state = self.state();
         state.purge(upto);
-        self.shared.journal.append_lazily(vec![self.record(Kind::Purge, upto, Vec::new())]);
+        self.shared
+            .journal
+            .append_lazily(vec![self.record(Kind::Purge, upto, Vec::new())]);
         Ok(())
     }
 }

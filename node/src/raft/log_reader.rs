@@ -54,7 +54,7 @@ impl LogReader {
 
     fn find(&self, from: u64, to: u64, max_bytes: usize) -> Vec<Found> {
         let state = self.log.state();
-        let from = from.max(state.purged.map_or(0, |purged| purged.index + 1));
+        let from = from.max(state.first);
         let mut bytes = 0;
         let mut all = Vec::new();
         for index in from..to {
@@ -91,7 +91,10 @@ async fn fetch_one(journal: &Journal, id: LogId, placed: Placed) -> Result<Entry
     };
     let entry = decode_entry(&payload.map_err(io::Error::other)?)?;
     if entry.log_id != id {
-        return Err(io::Error::other(format!("the journal has {} at {placed:?} where {id} should be", entry.log_id)));
+        return Err(io::Error::other(format!(
+            "the journal has {} at {placed:?} where {id} should be",
+            entry.log_id
+        )));
     }
     Ok(entry)
 }
@@ -127,7 +130,10 @@ impl RaftLogReader<Types> for LogReader {
         self.read(start, end, BATCH_BYTES).await
     }
 
-    async fn entries_stream<RB>(&mut self, range: RB) -> impl futures_util::Stream<Item = io::Result<Entry>> + OptionalSend
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl futures_util::Stream<Item = io::Result<Entry>> + OptionalSend
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
@@ -139,11 +145,11 @@ impl RaftLogReader<Types> for LogReader {
                 let from = next.filter(|from| *from < to)?;
                 let upto = to.min(from.saturating_add(BATCH_ENTRIES));
                 let (items, next) = match reader.read(from, upto, BATCH_BYTES).await {
-                    Ok(entries) if entries.first().is_some_and(|first| first.log_id.index == from) => {
-                        let next = from + entries.len() as u64;
-                        (entries.into_iter().map(Ok).collect(), Some(next))
+                    // What lies outside the log is not there, and no error; the machine takes no entry out of turn.
+                    Ok(entries) => {
+                        let next = entries.last().map(|last| last.log_id.index + 1);
+                        (entries.into_iter().map(Ok).collect(), next)
                     }
-                    Ok(_) => (vec![Err(io::Error::other(format!("the log has no entry {from}")))], None),
                     Err(error) => (vec![Err(error)], None),
                 };
                 Some((stream::iter::<Vec<io::Result<Entry>>>(items), next))

@@ -123,7 +123,18 @@ impl Machine {
             pins: BTreeMap::new(),
             trash: true,
         };
-        Ok(Self { group, index, journal, log, tail, observer, moved: Notify::new(), work, flush_entries, state: Mutex::new(state) })
+        Ok(Self {
+            group,
+            index,
+            journal,
+            log,
+            tail,
+            observer,
+            moved: Notify::new(),
+            work,
+            flush_entries,
+            state: Mutex::new(state),
+        })
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -135,7 +146,12 @@ impl Machine {
         loop {
             let mut moved = std::pin::pin!(self.moved.notified());
             moved.as_mut().enable();
-            if self.state().position.applied.is_some_and(|applied| applied.index >= index) {
+            if self
+                .state()
+                .position
+                .applied
+                .is_some_and(|applied| applied.index >= index)
+            {
                 return;
             }
             moved.await;
@@ -147,7 +163,10 @@ impl Machine {
         if let Some(row) = state.rows.get(name) {
             return Ok(Some(row));
         }
-        let Some(bytes) = self.index.get(&Key::stream(self.group, state.generation, name).encode())? else {
+        let Some(bytes) = self
+            .index
+            .get(&Key::stream(self.group, state.generation, name).encode())?
+        else {
             return Ok(None);
         };
         let row = Arc::new(StreamRow::decode(&bytes).map_err(damaged)?);
@@ -231,7 +250,12 @@ impl State {
     pub(super) fn put_live(&mut self, batch: &mut Batch, group: u32, segments: impl IntoIterator<Item = u64>) {
         let generation = self.generation;
         for segment in segments {
-            let key = Key::SegmentLive { group, generation, segment }.encode();
+            let key = Key::SegmentLive {
+                group,
+                generation,
+                segment,
+            }
+            .encode();
             match self.live.get(&segment) {
                 Some(0) | None => {
                     self.live.remove(&segment);
@@ -248,20 +272,39 @@ impl Position {
         let Some(bytes) = index.get(&Key::Applied { group }.encode())? else {
             return Ok(Self::default());
         };
-        let Applied { log_id: spelled, last_now_ms } = Applied::decode(&bytes).map_err(damaged)?;
-        let Spelled { term, index: applied, digest } = unversioned("applied row", &spelled)?;
+        let Applied {
+            log_id: spelled,
+            last_now_ms,
+        } = Applied::decode(&bytes).map_err(damaged)?;
+        let Spelled {
+            term,
+            index: applied,
+            digest,
+        } = unversioned("applied row", &spelled)?;
         let membership = match index.get(&Key::Membership { group }.encode())? {
             Some(bytes) => unversioned("membership row", &bytes)?,
             None => StoredMembership::default(),
         };
-        Ok(Self { applied: Some(log_id(term, applied)), digest, last_now_ms, membership })
+        Ok(Self {
+            applied: Some(log_id(term, applied)),
+            digest,
+            last_now_ms,
+            membership,
+        })
     }
 
     /// Puts the applied row; and the membership row, if it has changed.
     pub(super) fn put(&self, batch: &mut Batch, group: u32, with_membership: bool) {
         if let Some(applied) = self.applied {
-            let spelled = Spelled { term: applied.leader_id.term, index: applied.index, digest: self.digest };
-            let row = Applied { log_id: versioned(&spelled), last_now_ms: self.last_now_ms };
+            let spelled = Spelled {
+                term: applied.leader_id.term,
+                index: applied.index,
+                digest: self.digest,
+            };
+            let row = Applied {
+                log_id: versioned(&spelled),
+                last_now_ms: self.last_now_ms,
+            };
             batch.put(Key::Applied { group }.encode(), row.encode());
         }
         if with_membership {
@@ -336,12 +379,19 @@ mod tests {
     #[test]
     fn rows_are_written_as_they_were_by_the_first_release() {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let spelled = versioned(&Spelled { term: 2, index: 300, digest: 77 });
+        let spelled = versioned(&Spelled {
+            term: 2,
+            index: 300,
+            digest: 77,
+        });
         assert_eq!(hex(&spelled), "0102ac024d");
         let member = Member { addr: "a:1".into() };
         let membership = Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, member)])).unwrap();
         let stored = StoredMembership::new(Some(log_id(2, 300)), membership);
-        assert_eq!(hex(&versioned(&stored)), "010102ac0201010101" .to_owned() + "01" + "03613a31");
+        assert_eq!(
+            hex(&versioned(&stored)),
+            "010102ac0201010101".to_owned() + "01" + "03613a31"
+        );
         let back: StoredMembership = unversioned("membership row", &versioned(&stored)).unwrap();
         assert_eq!(back, stored);
     }

@@ -77,8 +77,23 @@ impl RaftNetworkFactory<Types> for Network {
     type Network = Line;
 
     async fn new_client(&mut self, target: u64, _node: &Member) -> Line {
-        let Self { me, group, deadline, pause, piece_bytes, .. } = *self;
-        Line { target, me, group, transport: self.transport.clone(), deadline, pause, piece_bytes }
+        let Self {
+            me,
+            group,
+            deadline,
+            pause,
+            piece_bytes,
+            ..
+        } = *self;
+        Line {
+            target,
+            me,
+            group,
+            transport: self.transport.clone(),
+            deadline,
+            pause,
+            piece_bytes,
+        }
     }
 }
 
@@ -101,11 +116,23 @@ impl Line {
         parts: Vec<Bytes>,
         deadline: Duration,
     ) -> Result<A, RPCError<Types>> {
-        let answer = match self.transport.call(self.target, kind, self.group, parts, deadline).await {
+        let answer = match self
+            .transport
+            .call(self.target, kind, self.group, parts, deadline)
+            .await
+        {
             Ok(answer) => answer,
-            Err(PeerError { sent: true, why: Why::Deadline }) => {
+            Err(PeerError {
+                sent: true,
+                why: Why::Deadline,
+            }) => {
                 let (id, target) = (self.me, self.target);
-                return Err(RPCError::Timeout(Timeout { action, id, target, timeout: deadline }));
+                return Err(RPCError::Timeout(Timeout {
+                    action,
+                    id,
+                    target,
+                    timeout: deadline,
+                }));
             }
             // Not even sent: there is no hurry to try again.
             Err(error) => return Err(RPCError::Unreachable(Unreachable::new(&error))),
@@ -114,7 +141,13 @@ impl Line {
     }
 
     async fn ask(&self, kind: u8, ask: Ask, option: RPCOption) -> Result<Asked, RPCError<Types>> {
-        self.call(kind, RPCTypes::Vote, wire::encode(&ask, Vec::new()), option.soft_ttl().max(self.deadline)).await
+        self.call(
+            kind,
+            RPCTypes::Vote,
+            wire::encode(&ask, Vec::new()),
+            option.soft_ttl().max(self.deadline),
+        )
+        .await
     }
 
     /// Sends a piece of a snapshot. `Some`: the transfer is over.
@@ -125,12 +158,20 @@ impl Line {
         deadline: Duration,
     ) -> Result<Option<SnapshotResponse<Types>>, StreamingError<Types>> {
         let parts = wire::encode(piece, tail);
-        let taking = self.call(SNAPSHOT, RPCTypes::InstallSnapshot, parts, deadline).await.map_err(streaming)?;
+        let taking = self
+            .call(SNAPSHOT, RPCTypes::InstallSnapshot, parts, deadline)
+            .await
+            .map_err(streaming)?;
         match taking {
             Taking::Next => Ok(None),
             Taking::Done(vote) | Taking::Higher(vote) => Ok(Some(SnapshotResponse { vote })),
             Taking::Restart(why) => {
-                tracing::info!(group = self.group, target = self.target, why, "a snapshot has to be sent anew");
+                tracing::info!(
+                    group = self.group,
+                    target = self.target,
+                    why,
+                    "a snapshot has to be sent anew"
+                );
                 Err(StreamingError::Unreachable(Unreachable::new(&io::Error::other(why))))
             }
         }
@@ -142,9 +183,17 @@ impl Line {
         taken: &Taken,
         journal: &storage::journal::Journal,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let mut piece = Piece { vote, id: rt::random_u64(), number: 0, what: begin(taken) };
+        let mut piece = Piece {
+            vote,
+            id: rt::random_u64(),
+            number: 0,
+            what: begin(taken),
+        };
         let mut last = None;
-        let rows = taken.rows.chunks(ROWS).map(|rows| (What::Rows, vec![Bytes::from(encode_rows(rows))]));
+        let rows = taken
+            .rows
+            .chunks(ROWS)
+            .map(|rows| (What::Rows, vec![Bytes::from(encode_rows(rows))]));
         let bytes = batches(&taken.chunks, self.piece_bytes);
         if let Some(over) = self.piece(&piece, Vec::new(), self.deadline).await? {
             return Ok(over);
@@ -205,9 +254,19 @@ async fn load(
     let (journal, batch) = (journal.clone(), batch.to_vec());
     let loading = async move {
         let (mut runs, mut tail) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-        for TakenChunk { incarnation, end, chunk } in batch {
+        for TakenChunk {
+            incarnation,
+            end,
+            chunk,
+        } in batch
+        {
             tail.push(fetch(&journal, chunk).await?);
-            runs.push(Run { incarnation, end: end.0, len: chunk.len, crc32c: chunk.crc32c });
+            runs.push(Run {
+                incarnation,
+                end: end.0,
+                len: chunk.len,
+                crc32c: chunk.crc32c,
+            });
         }
         Ok((runs, tail))
     };
@@ -239,8 +298,13 @@ impl RaftNetworkV2<Types> for Line {
 
     async fn append_entries(&mut self, rpc: Append, option: RPCOption) -> Result<Appended, RPCError<Types>> {
         // A heartbeat that is late is sent again; entries that are slow to be stored are not.
-        let deadline = if rpc.entries.is_empty() { option.soft_ttl() } else { option.soft_ttl().max(self.deadline) };
-        self.call(APPEND, RPCTypes::AppendEntries, wire::encode_append(&rpc), deadline).await
+        let deadline = if rpc.entries.is_empty() {
+            option.soft_ttl()
+        } else {
+            option.soft_ttl().max(self.deadline)
+        };
+        self.call(APPEND, RPCTypes::AppendEntries, wire::encode_append(&rpc), deadline)
+            .await
     }
 
     async fn vote(&mut self, rpc: Ask, option: RPCOption) -> Result<Asked, RPCError<Types>> {
@@ -263,7 +327,10 @@ impl RaftNetworkV2<Types> for Line {
         };
         let journal = machine.journal.clone();
         let sending = async {
-            let taken = rt::blocking(move || Taken::take(&machine)).await.map_err(io::Error::other).flatten();
+            let taken = rt::blocking(move || Taken::take(&machine))
+                .await
+                .map_err(io::Error::other)
+                .flatten();
             let taken = taken.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
             self.send(vote, &taken, &journal).await
         };
@@ -276,7 +343,13 @@ impl RaftNetworkV2<Types> for Line {
 
     async fn transfer_leader(&mut self, req: Transfer, option: RPCOption) -> Result<Transferred, RPCError<Types>> {
         let deadline = option.soft_ttl().max(self.deadline);
-        self.call(TRANSFER, RPCTypes::TransferLeader, wire::encode(&req, Vec::new()), deadline).await
+        self.call(
+            TRANSFER,
+            RPCTypes::TransferLeader,
+            wire::encode(&req, Vec::new()),
+            deadline,
+        )
+        .await
     }
 
     fn backoff(&self) -> Option<Backoff> {

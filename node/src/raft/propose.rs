@@ -38,7 +38,11 @@ impl Group {
         if self.fate.reason().is_some() {
             return Err(ProposeError::Stopped);
         }
-        let place = self.places.clone().try_acquire_owned().map_err(|_| ProposeError::Overloaded)?;
+        let place = self
+            .places
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| ProposeError::Overloaded)?;
         command.now_ms = now_ms.max(self.stamped_ms.fetch_max(now_ms, Ordering::AcqRel));
         let (meta, body) = command.encode();
         let (waiting, answer) = Waiting::new(place);
@@ -49,11 +53,16 @@ impl Group {
             Err(error) => return Err(ProposeError::Unknown(self.failed(error))),
         }
         match rt::timeout_at(deadline, answer).await {
-            Ok(Ok(Ok(written))) => written.data.0.ok_or_else(|| ProposeError::Unknown("it was no command".into())),
+            Ok(Ok(Ok(written))) => written
+                .data
+                .0
+                .ok_or_else(|| ProposeError::Unknown("it was no command".into())),
             Ok(Ok(Err(ClientWriteError::ForwardToLeader(_)))) => Err(ProposeError::NotLeader),
             Ok(Ok(Err(error))) => Err(ProposeError::Unknown(error.to_string())),
             Ok(Err(_)) => Err(ProposeError::Unknown("this node stopped before the answer came".into())),
-            Err(rt::Elapsed) => Err(ProposeError::Unknown("no majority stored it before the deadline".into())),
+            Err(rt::Elapsed) => Err(ProposeError::Unknown(
+                "no majority stored it before the deadline".into(),
+            )),
         }
     }
 }

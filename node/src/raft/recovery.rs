@@ -48,7 +48,12 @@ impl Recovery {
             Kind::Entry => {
                 self.entries += 1;
                 let body_len = body_len(&record.payload)?;
-                let slot = Slot { term: record.term, placed: record.placed, body_len, ticket: 0 };
+                let slot = Slot {
+                    term: record.term,
+                    placed: record.placed,
+                    body_len,
+                    ticket: 0,
+                };
                 group.entry(record.index, slot);
             }
             Kind::Vote => group.vote = Some(decode_vote(&record.payload)?),
@@ -70,7 +75,10 @@ impl Recovery {
         if let Some(bad) = self.bad {
             return Err(bad);
         }
-        self.groups.into_iter().map(|(number, group)| Ok((number, group.finish(number)?))).collect()
+        self.groups
+            .into_iter()
+            .map(|(number, group)| Ok((number, group.finish(number)?)))
+            .collect()
     }
 }
 
@@ -104,7 +112,10 @@ impl Group {
             self.first += 1;
         }
         if !self.slots.is_empty() && self.first > first {
-            let because = format!("entries {first}..{} of group {number} are missing and were never purged", self.first);
+            let because = format!(
+                "entries {first}..{} of group {number} are missing and were never purged",
+                self.first
+            );
             return Err(BadBytes::new("journal", because));
         }
         Ok(State::recovered(self.vote, self.committed, self.purged, self.slots))
@@ -124,14 +135,33 @@ mod tests {
             Kind::Entry => {
                 use openraft::entry::RaftEntry;
                 let body = vec![0; 5].into();
-                let payload = Payload::Normal(Envelope { meta: vec![1].into(), body });
-                encode_entry(&super::super::types::Entry::new(log_id(term, index), payload)).concat().into()
+                let payload = Payload::Normal(Envelope {
+                    meta: vec![1].into(),
+                    body,
+                });
+                encode_entry(&super::super::types::Entry::new(log_id(term, index), payload))
+                    .concat()
+                    .into()
             }
             Kind::Vote => encode_vote(&Vote::new(term, 1)),
             _ => bytes::Bytes::new(),
         };
-        let placed = Placed { position: Position { segment: term, offset: index }, payload_len: payload.len() as u32 };
-        Recovered { kind, group: 1, index, term, placed, payload, repeated: false }
+        let placed = Placed {
+            position: Position {
+                segment: term,
+                offset: index,
+            },
+            payload_len: payload.len() as u32,
+        };
+        Recovered {
+            kind,
+            group: 1,
+            index,
+            term,
+            placed,
+            payload,
+            repeated: false,
+        }
     }
 
     fn recover(records: &[(Kind, u64, u64)]) -> Result<State, BadBytes> {

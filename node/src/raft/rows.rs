@@ -20,7 +20,11 @@ struct Kept {
 
 impl RowCache {
     pub(super) fn new(rows_max: usize) -> Self {
-        Self { rows_max, rows: BTreeMap::new(), order: VecDeque::new() }
+        Self {
+            rows_max,
+            rows: BTreeMap::new(),
+            order: VecDeque::new(),
+        }
     }
 
     pub(super) fn get(&mut self, name: &StreamName) -> Option<Arc<StreamRow>> {

@@ -38,13 +38,19 @@ pub(super) type ImageMeta = openraft::alias::SnapshotMetaOf<Types>;
 
 /// What openraft calls the meta of a snapshot at a position.
 pub(super) fn meta_of(position: &Position) -> ImageMeta {
-    SnapshotMeta { last_log_id: position.applied, last_membership: position.membership.clone() }
+    SnapshotMeta {
+        last_log_id: position.applied,
+        last_membership: position.membership.clone(),
+    }
 }
 
 impl StateMachine {
     fn snapshot(&self) -> ImageSnapshot {
         let meta = meta_of(&self.machine.state().flushed);
-        Snapshot { meta, snapshot: Image::Here(self.machine.clone()) }
+        Snapshot {
+            meta,
+            snapshot: Image::Here(self.machine.clone()),
+        }
     }
 }
 

@@ -47,7 +47,10 @@ pub struct EntryId {
 }
 
 fn entry_id(id: LogId) -> EntryId {
-    EntryId { term: id.leader_id.term, index: id.index }
+    EntryId {
+        term: id.leader_id.term,
+        index: id.index,
+    }
 }
 
 impl Group {
@@ -83,6 +86,8 @@ impl Group {
     /// The terms of the entries `from..to` that the log holds, by index.
     pub(super) fn log_terms(&self, from: u64, to: u64) -> Vec<EntryId> {
         let log = self.machine.log.state();
-        (from..to).filter_map(|index| log.slot(index).map(|slot| EntryId { term: slot.term, index })).collect()
+        (from..to)
+            .filter_map(|index| log.slot(index).map(|slot| EntryId { term: slot.term, index }))
+            .collect()
     }
 }

@@ -30,7 +30,10 @@ struct Inner {
 impl TailCache {
     /// Holds up to so many bytes, overhead included.
     pub fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, inner: Mutex::default() }
+        Self {
+            bytes_max,
+            inner: Mutex::default(),
+        }
     }
 
     /// Remembers bytes of a stream (a group and an incarnation) from an offset on.
@@ -48,7 +51,9 @@ impl TailCache {
         inner.order.push_back((place, cost));
         inner.bytes += cost;
         while inner.bytes > self.bytes_max {
-            let Some((place, cost)) = inner.order.pop_front() else { break };
+            let Some((place, cost)) = inner.order.pop_front() else {
+                break;
+            };
             inner.pieces.remove(&place);
             inner.bytes -= cost;
         }
@@ -57,7 +62,10 @@ impl TailCache {
     /// The bytes from `offset` on that are remembered in one piece, if that place is.
     pub fn get(&self, group: u32, incarnation: u64, offset: u64) -> Option<Bytes> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let (place, piece) = inner.pieces.range((group, incarnation, 0)..=(group, incarnation, offset)).next_back()?;
+        let (place, piece) = inner
+            .pieces
+            .range((group, incarnation, 0)..=(group, incarnation, offset))
+            .next_back()?;
         let skip = usize::try_from(offset - place.2).ok()?;
         (skip < piece.len()).then(|| piece.slice(skip..))
     }

@@ -108,7 +108,9 @@ impl GroupView {
     fn cached(&self, incarnation: u64, from: u64, to: u64) -> Vec<Bytes> {
         let (mut pieces, mut at) = (Vec::new(), from);
         while at < to && at - from < READ_BYTES {
-            let Some(mut piece) = self.machine.tail.get(self.machine.group, incarnation, at) else { break };
+            let Some(mut piece) = self.machine.tail.get(self.machine.group, incarnation, at) else {
+                break;
+            };
             piece.truncate(usize::try_from(to - at).unwrap_or(usize::MAX));
             at += piece.len() as u64;
             pieces.push(piece);
@@ -126,13 +128,19 @@ impl GroupView {
             if at >= to || at - from >= READ_BYTES {
                 break;
             }
-            let Key::Chunk { end, .. } = Key::decode(&key).map_err(damaged)? else { break };
+            let Key::Chunk { end, .. } = Key::decode(&key).map_err(damaged)? else {
+                break;
+            };
             let chunk = Chunk::decode(&value).map_err(damaged)?;
             let start = end.0.saturating_sub(chunk.len.into());
             if start > at {
                 break;
             }
-            found.push(Lying { start, end: end.0, chunk });
+            found.push(Lying {
+                start,
+                end: end.0,
+                chunk,
+            });
             at = end.0;
         }
         Ok((generation, found))

@@ -29,7 +29,13 @@ impl Watch for FifoWatch {
 pub(super) fn channel<T>(init: T) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
         value: RwLock::new(init),
-        desk: Mutex::new(Desk { version: 0, senders: 1, receivers: 1, next_ticket: 0, waiting: Vec::new() }),
+        desk: Mutex::new(Desk {
+            version: 0,
+            senders: 1,
+            receivers: 1,
+            next_ticket: 0,
+            waiting: Vec::new(),
+        }),
     });
     (Sender { shared: shared.clone() }, Receiver { shared, seen: 0 })
 }
@@ -89,7 +95,9 @@ pub(super) struct Sender<T> {
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         self.shared.desk().senders += 1;
-        Self { shared: self.shared.clone() }
+        Self {
+            shared: self.shared.clone(),
+        }
     }
 }
 
@@ -114,7 +122,10 @@ impl<T: OptionalSend + OptionalSync> WatchSender<FifoWatch, T> for Sender<T> {
         if self.shared.desk().receivers == 0 {
             return Err(SendError(value));
         }
-        let old = std::mem::replace(&mut *self.shared.value.write().unwrap_or_else(PoisonError::into_inner), value);
+        let old = std::mem::replace(
+            &mut *self.shared.value.write().unwrap_or_else(PoisonError::into_inner),
+            value,
+        );
         self.shared.announce();
         drop(old);
         Ok(())
@@ -138,7 +149,10 @@ impl<T: OptionalSend + OptionalSync> WatchSender<FifoWatch, T> for Sender<T> {
             desk.receivers += 1;
             desk.version
         };
-        Receiver { shared: self.shared.clone(), seen }
+        Receiver {
+            shared: self.shared.clone(),
+            seen,
+        }
     }
 }
 
@@ -151,7 +165,10 @@ pub(super) struct Receiver<T> {
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
         self.shared.desk().receivers += 1;
-        Self { shared: self.shared.clone(), seen: self.seen }
+        Self {
+            shared: self.shared.clone(),
+            seen: self.seen,
+        }
     }
 }
 
@@ -163,7 +180,12 @@ impl<T> Drop for Receiver<T> {
 
 impl<T: OptionalSend + OptionalSync> WatchReceiver<FifoWatch, T> for Receiver<T> {
     async fn changed(&mut self) -> Result<(), RecvError> {
-        Changed { shared: &self.shared, seen: &mut self.seen, ticket: None }.await
+        Changed {
+            shared: &self.shared,
+            seen: &mut self.seen,
+            ticket: None,
+        }
+        .await
     }
 
     fn borrow_watched(&self) -> Ref<'_, T> {
@@ -198,7 +220,9 @@ impl<T> Future for Changed<'_, T> {
         if desk.senders == 0 {
             return Poll::Ready(Err(RecvError(())));
         }
-        let place = this.ticket.and_then(|mine| desk.waiting.iter().position(|(ticket, _)| *ticket == mine));
+        let place = this
+            .ticket
+            .and_then(|mine| desk.waiting.iter().position(|(ticket, _)| *ticket == mine));
         match place {
             Some(place) => desk.waiting[place].1.clone_from(cx.waker()),
             None => {
@@ -275,7 +299,10 @@ mod tests {
         let order = Arc::new(Mutex::new(Vec::new()));
         let (sender, receiver) = channel(0);
         let mut receivers = vec![receiver; 5];
-        let mut waits: Vec<_> = receivers.iter_mut().map(|receiver| Box::pin(receiver.changed())).collect();
+        let mut waits: Vec<_> = receivers
+            .iter_mut()
+            .map(|receiver| Box::pin(receiver.changed()))
+            .collect();
         for (number, wait) in waits.iter_mut().enumerate() {
             let waker = Waker::from(Arc::new(Note(order.clone(), number, AtomicUsize::new(0))));
             assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());

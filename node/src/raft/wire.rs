@@ -71,7 +71,12 @@ pub(super) struct Piece {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum What {
     /// The first piece: of which moment the state is.
-    Begin { applied: Option<LogId>, membership: StoredMembership, digest: u64, last_now_ms: u64 },
+    Begin {
+        applied: Option<LogId>,
+        membership: StoredMembership,
+        digest: u64,
+        last_now_ms: u64,
+    },
     /// The tail is a block of rows.
     Rows,
     /// The tail is these runs, one after the other.
@@ -102,7 +107,12 @@ pub(super) fn encode_append(request: &Append) -> Vec<Bytes> {
         lens.push(entry_len(&pieces) as u32);
         tail.extend(pieces);
     }
-    let head = AppendHead { vote: request.vote, prev: request.prev_log_id, commit: request.leader_commit, lens };
+    let head = AppendHead {
+        vote: request.vote,
+        prev: request.prev_log_id,
+        commit: request.leader_commit,
+        lens,
+    };
     encode(&head, tail)
 }
 
@@ -122,7 +132,12 @@ pub(super) fn decode_append(payload: &Bytes) -> Result<Append, BadBytes> {
     if !tail.is_empty() {
         return Err(BadBytes::new("AppendEntries", format!("{} bytes too many", tail.len())));
     }
-    Ok(Append { vote: head.vote, prev_log_id: head.prev, entries, leader_commit: head.commit })
+    Ok(Append {
+        vote: head.vote,
+        prev_log_id: head.prev,
+        entries,
+        leader_commit: head.commit,
+    })
 }
 
 /// A head, then a tail.
@@ -189,19 +204,31 @@ mod tests {
     #[test]
     fn requests_are_written_as_they_were_by_the_first_release() {
         let body = Bytes::from_static(b"body");
-        let command = Payload::Normal(Envelope { meta: Bytes::from_static(b"me"), body: body.clone() });
+        let command = Payload::Normal(Envelope {
+            meta: Bytes::from_static(b"me"),
+            body: body.clone(),
+        });
         let request = Append {
             vote: Vote::new_committed(2, 1),
             prev_log_id: Some(log_id(1, 6)),
-            entries: vec![Entry::new(log_id(2, 7), command), Entry::new(log_id(2, 8), Payload::Blank)],
+            entries: vec![
+                Entry::new(log_id(2, 7), command),
+                Entry::new(log_id(2, 8), Payload::Blank),
+            ],
             leader_commit: None,
         };
         let parts = encode_append(&request);
         assert_eq!(parts[2].as_ptr(), body.as_ptr());
-        assert_eq!(hex(&parts), "010b02010101010106000 20c06".replace(' ', "") + "0101020702046d65626f6479" + "010002080000");
+        assert_eq!(
+            hex(&parts),
+            "010b02010101010106000 20c06".replace(' ', "") + "0101020702046d65626f6479" + "010002080000"
+        );
         let back = decode_append(&parts.concat().into()).unwrap();
         assert_eq!(back.entries, request.entries);
-        assert_eq!((back.vote, back.prev_log_id, back.leader_commit), (request.vote, request.prev_log_id, None));
+        assert_eq!(
+            (back.vote, back.prev_log_id, back.leader_commit),
+            (request.vote, request.prev_log_id, None)
+        );
 
         let ask = Ask::new(Vote::new(3, 2), Some(log_id(2, 8)));
         assert_eq!(hex(&encode(&ask, Vec::new())), "0108030102000102 0800".replace(' ', ""));
@@ -212,7 +239,12 @@ mod tests {
     #[test]
     fn answers_come_back() {
         let higher = Appended::HigherVote(Vote::new(9, 1));
-        for answer in [Appended::Success, Appended::Conflict, Appended::PartialSuccess(Some(log_id(1, 2))), higher] {
+        for answer in [
+            Appended::Success,
+            Appended::Conflict,
+            Appended::PartialSuccess(Some(log_id(1, 2))),
+            higher,
+        ] {
             let bytes = encode_answer(&answer).concat();
             assert_eq!(decode_answer::<Appended>("answer", &bytes), Ok(answer));
         }
@@ -220,10 +252,20 @@ mod tests {
             vote: Vote::new_committed(1, 1),
             id: 7,
             number: 3,
-            what: What::Bytes { runs: vec![Run { incarnation: 1, end: 5, len: 5, crc32c: 9 }] },
+            what: What::Bytes {
+                runs: vec![Run {
+                    incarnation: 1,
+                    end: 5,
+                    len: 5,
+                    crc32c: 9,
+                }],
+            },
         };
         let bytes = Bytes::from(encode(&piece, vec![Bytes::from_static(b"hello")]).concat());
-        assert_eq!(decode::<Piece>("piece", &bytes), Ok((piece, Bytes::from_static(b"hello"))));
+        assert_eq!(
+            decode::<Piece>("piece", &bytes),
+            Ok((piece, Bytes::from_static(b"hello")))
+        );
     }
 
     proptest! {

@@ -25,9 +25,8 @@ impl Three {
     /// The place of the node that leads, as most see it.
     async fn leader(&self, group: u32) -> usize {
         let cut = self.wires.cut.lock().unwrap().clone();
-        let leads = |place: &usize| {
-            !cut.contains(&self.nodes[*place].id) && self.groups[*place].leader(group) == Lead::Here
-        };
+        let leads =
+            |place: &usize| !cut.contains(&self.nodes[*place].id) && self.groups[*place].leader(group) == Lead::Here;
         until("somebody leads", || (0..self.groups.len()).any(|place| leads(&place))).await;
         (0..self.groups.len()).find(leads).unwrap()
     }
@@ -46,7 +45,12 @@ impl Three {
     }
 
     async fn same_everywhere(&self) {
-        let applied = || self.groups.iter().map(|groups| groups.status()[0].clone()).map(|s| (s.applied, s.digest));
+        let applied = || {
+            self.groups
+                .iter()
+                .map(|groups| groups.status()[0].clone())
+                .map(|s| (s.applied, s.digest))
+        };
         until("all have applied the same", || {
             let mut all = applied();
             let first = all.next();
@@ -84,7 +88,13 @@ fn what_one_takes_all_have() {
         }
         three.same_everywhere().await;
         let first = content(&three.groups[0], 0, "a").await.unwrap();
-        assert_eq!(first, (0..20).map(|number| format!("{number},")).collect::<String>().into_bytes());
+        assert_eq!(
+            first,
+            (0..20)
+                .map(|number| format!("{number},"))
+                .collect::<String>()
+                .into_bytes()
+        );
         for groups in &three.groups[1..] {
             assert_eq!(content(groups, 0, "a").await.unwrap(), first);
         }
@@ -111,7 +121,10 @@ fn a_leader_that_is_cut_off_is_replaced_and_takes_nothing() {
         assert_ne!(new, old);
         three.store(append("a", b"kept")).await;
         let stale = Instant::now() + Duration::from_millis(300);
-        assert!(three.groups[old].read_index(0, stale).await.is_err(), "it cannot be sure that it leads");
+        assert!(
+            three.groups[old].read_index(0, stale).await.is_err(),
+            "it cannot be sure that it leads"
+        );
 
         three.wires.cut.lock().unwrap().clear();
         three.same_everywhere().await;
@@ -132,13 +145,18 @@ fn a_follower_that_fell_behind_gets_a_snapshot_with_its_producers() {
         three.nodes[asleep].stop(three.groups[asleep].clone(), true).await;
         for number in 0..60_u64 {
             let producer = Some(("p", 0, number));
-            three.store(append_by("a", format!("{number},").as_bytes(), producer)).await;
+            three
+                .store(append_by("a", format!("{number},").as_bytes(), producer))
+                .await;
         }
         three.store(create("b", &[9; 20_000])).await;
         three.store(delete("old")).await;
         for place in (0..3).filter(|place| *place != asleep) {
             tidy(&three.groups[place]).await;
-            until("the log is purged", || three.groups[place].status()[0].purged.is_some_and(|id| id.index > 40)).await;
+            until("the log is purged", || {
+                three.groups[place].status()[0].purged.is_some_and(|id| id.index > 40)
+            })
+            .await;
         }
         for round in 0..3 {
             three.groups[asleep] = three.nodes[asleep].start().await;
@@ -146,9 +164,19 @@ fn a_follower_that_fell_behind_gets_a_snapshot_with_its_producers() {
                 // It falls asleep again in the middle of the transfer: nothing of it may stay.
                 three.wires.slow_snapshots.store(true, Ordering::Relaxed);
                 let machine = three.groups[asleep].view(0).machine;
-                until("the transfer has begun", || machine.state().generation_begun > machine.state().generation).await;
+                until("the transfer has begun", || {
+                    let state = machine.state();
+                    state.generation_begun > state.generation
+                })
+                .await;
                 rt::sleep(Duration::from_millis(120 * round)).await;
-                assert!(machine.state().position.applied.is_none_or(|applied| applied.index < 40));
+                assert!(
+                    machine
+                        .state()
+                        .position
+                        .applied
+                        .is_none_or(|applied| applied.index < 40)
+                );
                 drop(machine);
                 three.nodes[asleep].stop(three.groups[asleep].clone(), round == 1).await;
             }
@@ -157,10 +185,17 @@ fn a_follower_that_fell_behind_gets_a_snapshot_with_its_producers() {
         three.same_everywhere().await;
         let expected = (0..60).map(|number| format!("{number},")).collect::<String>();
         let groups = &three.groups[asleep];
-        assert_eq!(content(groups, 0, "a").await.unwrap(), format!("begin,{expected}").into_bytes());
+        assert_eq!(
+            content(groups, 0, "a").await.unwrap(),
+            format!("begin,{expected}").into_bytes()
+        );
         assert_eq!(content(groups, 0, "b").await.unwrap(), [9; 20_000]);
         assert_eq!(content(groups, 0, "old").await, None);
-        assert_eq!(groups.status()[0].flushed.map(|id| id.index > 40), Some(true), "it is durable");
+        assert_eq!(
+            groups.status()[0].flushed.map(|id| id.index > 40),
+            Some(true),
+            "it is durable"
+        );
         for groups in &three.groups {
             let view = groups.view(0);
             let generation = view.machine.state().generation;
@@ -194,14 +229,14 @@ fn leadership_is_spread_and_handed_over() {
         let three = Three::start().await;
         three.leader(1).await;
         // Group 0 belongs to node 1 and group 1 to node 2, once they are caught up.
-        until("leadership is spread", || three.groups[0].leader(0) == Lead::Here && {
-            three.groups[1].leader(1) == Lead::Here
-        } || {
-            for groups in &three.groups {
-                let groups = groups.clone();
-                drop(rt::spawn("balance", async move { groups.balance().await }));
+        until("leadership is spread", || {
+            three.groups[0].leader(0) == Lead::Here && { three.groups[1].leader(1) == Lead::Here } || {
+                for groups in &three.groups {
+                    let groups = groups.clone();
+                    drop(rt::spawn("balance", async move { groups.balance().await }));
+                }
+                false
             }
-            false
         })
         .await;
         assert!(three.groups[0].transfer_all(Duration::from_secs(10)).await);
@@ -220,12 +255,18 @@ fn a_node_that_restarted_gives_no_vote_for_the_length_of_a_lease() {
         three.nodes[other].stop(three.groups[other].clone(), false).await;
         let began = Instant::now();
         three.groups[other] = three.nodes[other].start().await;
-        let ask = openraft::raft::VoteRequest::<types::Types>::new(types::Vote::new(1_000, 9), Some(types::log_id(1_000, 1_000)));
+        let ask = openraft::raft::VoteRequest::<types::Types>::new(
+            types::Vote::new(1_000, 9),
+            Some(types::log_id(1_000, 1_000)),
+        );
         let payload = || Bytes::from(wire::encode(&ask, Vec::new()).concat());
         for kind in [wire::VOTE, wire::PRE_VOTE] {
             assert!(three.groups[other].handle(kind, 0, payload()).await.is_err());
         }
-        until("it votes again", || began.elapsed() > three.nodes[other].settings.raft.election_max).await;
+        until("it votes again", || {
+            began.elapsed() > three.nodes[other].settings.raft.election_max
+        })
+        .await;
         assert!(three.groups[other].handle(wire::PRE_VOTE, 0, payload()).await.is_ok());
         three.end().await;
     });

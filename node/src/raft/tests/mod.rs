@@ -35,7 +35,10 @@ pub(super) struct Forgetful {
 impl Forgetful {
     pub(super) fn new() -> Arc<Self> {
         let inner = Mutex::new((MemoryIndex::new(), MemoryIndex::new(), Vec::new()));
-        Arc::new(Self { inner, flushes: Mutex::new(0) })
+        Arc::new(Self {
+            inner,
+            flushes: Mutex::new(0),
+        })
     }
 
     /// A crash: only what was flushed is left.
@@ -116,21 +119,39 @@ impl Transport for Wire {
         parts: Vec<Bytes>,
         deadline: Duration,
     ) -> BoxFuture<'_, Result<Bytes, PeerError>> {
-        let lost = |sent| PeerError { sent, why: Why::NotConnected("cut".into()) };
+        let lost = |sent| PeerError {
+            sent,
+            why: Why::NotConnected("cut".into()),
+        };
         Box::pin(async move {
-            let cut = { self.wires.cut.lock().unwrap().iter().any(|node| *node == to || *node == self.me) };
+            let cut = {
+                self.wires
+                    .cut
+                    .lock()
+                    .unwrap()
+                    .iter()
+                    .any(|node| *node == to || *node == self.me)
+            };
             if cut {
                 return Err(lost(false));
             }
-            let Some(node) = self.wires.nodes.lock().unwrap().get(&to).cloned() else { return Err(lost(false)) };
+            let Some(node) = self.wires.nodes.lock().unwrap().get(&to).cloned() else {
+                return Err(lost(false));
+            };
             if kind == wire::SNAPSHOT && self.wires.slow_snapshots.load(Ordering::Relaxed) {
                 rt::sleep(Duration::from_millis(100)).await;
             }
             let payload = Bytes::from(parts.concat());
             match rt::timeout(deadline, node.handle(kind, group, payload)).await {
                 Ok(Ok(answer)) => Ok(answer.concat().into()),
-                Ok(Err(why)) => Err(PeerError { sent: false, why: Why::NotDone(why) }),
-                Err(rt::Elapsed) => Err(PeerError { sent: true, why: Why::Deadline }),
+                Ok(Err(why)) => Err(PeerError {
+                    sent: false,
+                    why: Why::NotDone(why),
+                }),
+                Err(rt::Elapsed) => Err(PeerError {
+                    sent: true,
+                    why: Why::Deadline,
+                }),
             }
         })
     }
@@ -163,18 +184,42 @@ impl Node {
             groups: 2,
             identity: [7; 16],
             raft,
-            journal: config::Journal { segment: 64 << 10, ..config::Journal::default() },
-            index: config::Index { flush_interval: Duration::from_secs(3600), ..config::Index::default() },
-            cache: config::Cache { tail: 1 << 20, ..config::Cache::default() },
+            journal: config::Journal {
+                segment: 64 << 10,
+                ..config::Journal::default()
+            },
+            index: config::Index {
+                flush_interval: Duration::from_secs(3600),
+                ..config::Index::default()
+            },
+            cache: config::Cache {
+                tail: 1 << 20,
+                ..config::Cache::default()
+            },
         };
-        Self { id, disk: MemoryDisk::new(), index: Forgetful::new(), wires: wires.clone(), settings }
+        Self {
+            id,
+            disk: MemoryDisk::new(),
+            index: Forgetful::new(),
+            wires: wires.clone(),
+            settings,
+        }
     }
 
     pub(super) async fn try_start(&self) -> Result<Groups, StartError> {
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let index: Arc<dyn Index> = self.index.clone();
-        let transport = Arc::new(Wire { me: self.id, wires: self.wires.clone() });
-        let seams = Seams { disk, index, clock: Arc::new(Fixed), transport, observer: Arc::new(Nobody) };
+        let transport = Arc::new(Wire {
+            me: self.id,
+            wires: self.wires.clone(),
+        });
+        let seams = Seams {
+            disk,
+            index,
+            clock: Arc::new(Fixed),
+            transport,
+            observer: Arc::new(Nobody),
+        };
         let groups = Groups::start(self.settings.clone(), seams).await?;
         self.wires.nodes.lock().unwrap().insert(self.id, groups.clone());
         Ok(groups)
@@ -208,11 +253,20 @@ pub(super) fn name(text: &str) -> StreamName {
 }
 
 fn command(stream: &str, op: Op, body: &[u8]) -> Command {
-    Command { now_ms: 0, stream: name(stream), op, body: Bytes::copy_from_slice(body) }
+    Command {
+        now_ms: 0,
+        stream: name(stream),
+        op,
+        body: Bytes::copy_from_slice(body),
+    }
 }
 
 pub(super) fn create(stream: &str, body: &[u8]) -> Command {
-    let op = Op::Create(Create { content_type: "text/plain".into(), closed: false, if_match: None });
+    let op = Op::Create(Create {
+        content_type: "text/plain".into(),
+        closed: false,
+        if_match: None,
+    });
     command(stream, op, body)
 }
 
@@ -221,9 +275,23 @@ pub(super) fn append(stream: &str, body: &[u8]) -> Command {
 }
 
 pub(super) fn append_by(stream: &str, body: &[u8], producer: Option<(&str, u64, u64)>) -> Command {
-    let producer = producer.map(|(id, epoch, seq)| ProducerTuple { id: id.into(), epoch, seq });
+    let producer = producer.map(|(id, epoch, seq)| ProducerTuple {
+        id: id.into(),
+        epoch,
+        seq,
+    });
     let content_type = Some("text/plain".into());
-    command(stream, Op::Append(Append { content_type, close: false, producer, seq: None, if_match: None }), body)
+    command(
+        stream,
+        Op::Append(Append {
+            content_type,
+            close: false,
+            producer,
+            seq: None,
+            if_match: None,
+        }),
+        body,
+    )
 }
 
 pub(super) fn delete(stream: &str) -> Command {

@@ -6,7 +6,10 @@ async fn alone() -> (Node, Groups) {
     let node = Node::new(1, &Arc::default());
     let groups = node.start().await;
     found(&groups, &[1]).await;
-    until("the node leads both groups", || (0..2).all(|group| groups.leader(group) == Lead::Here)).await;
+    until("the node leads both groups", || {
+        (0..2).all(|group| groups.leader(group) == Lead::Here)
+    })
+    .await;
     (node, groups)
 }
 
@@ -56,7 +59,11 @@ fn a_single_node_leads_at_once_after_a_restart() {
         let began = Instant::now();
         let groups = node.start().await;
         until("it leads again", || groups.leader(0) == Lead::Here).await;
-        assert!(began.elapsed() < node.settings.raft.election_min, "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < node.settings.raft.election_min,
+            "{:?}",
+            began.elapsed()
+        );
         groups.shutdown().await;
     });
 }
@@ -69,7 +76,11 @@ fn state_after_a_replay_equals_the_state_before() {
             let stream = format!("s{}", number % 7);
             drop(groups.propose(0, create(&stream, b"x"), soon()).await);
             let producer = Some(("p", 0, number / 7));
-            drop(groups.propose(0, append_by(&stream, &[number as u8; 100], producer), soon()).await);
+            drop(
+                groups
+                    .propose(0, append_by(&stream, &[number as u8; 100], producer), soon())
+                    .await,
+            );
             if number % 13 == 0 {
                 drop(groups.propose(0, delete(&stream), soon()).await);
             }
@@ -101,11 +112,17 @@ fn a_producers_retry_after_a_restart_stores_nothing() {
     run(async {
         let (node, groups) = alone().await;
         drop(groups.propose(0, create("a", b""), soon()).await);
-        assert!(is_stored(&groups.propose(0, append_by("a", b"once", Some(("p", 1, 0))), soon()).await));
+        assert!(is_stored(
+            &groups
+                .propose(0, append_by("a", b"once", Some(("p", 1, 0))), soon())
+                .await
+        ));
         node.stop(groups, true).await;
         let groups = node.start().await;
         until("it leads again", || groups.leader(0) == Lead::Here).await;
-        let again = groups.propose(0, append_by("a", b"once", Some(("p", 1, 0))), soon()).await;
+        let again = groups
+            .propose(0, append_by("a", b"once", Some(("p", 1, 0))), soon())
+            .await;
         assert!(matches!(again, Ok(Outcome::Duplicate { .. })), "{again:?}");
         assert_eq!(content(&groups, 0, "a").await.unwrap(), b"once");
         groups.shutdown().await;
@@ -140,7 +157,10 @@ fn the_log_is_purged_below_what_is_flushed_and_never_above() {
         until("it leads again", || groups.leader(0) == Lead::Here).await;
         let index = groups.read_index(0, soon()).await.unwrap();
         groups.wait_applied(0, index).await.unwrap();
-        assert_eq!(content(&groups, 0, "a").await.unwrap(), [b"0123456789".repeat(40), b"more".to_vec()].concat());
+        assert_eq!(
+            content(&groups, 0, "a").await.unwrap(),
+            [b"0123456789".repeat(40), b"more".to_vec()].concat()
+        );
         groups.shutdown().await;
     });
 }
@@ -152,7 +172,9 @@ fn segments_of_deleted_streams_are_freed_and_others_stay() {
         drop(groups.propose(0, create("kept", b"kept"), soon()).await);
         drop(groups.propose(0, create("gone", b""), soon()).await);
         for _ in 0..60 {
-            assert!(is_stored(&groups.propose(0, append("gone", &[7; 8 << 10]), soon()).await));
+            assert!(is_stored(
+                &groups.propose(0, append("gone", &[7; 8 << 10]), soon()).await
+            ));
         }
         let all = groups.journal().segments().len();
         assert!(all > 5, "{all}");
@@ -163,7 +185,10 @@ fn segments_of_deleted_streams_are_freed_and_others_stay() {
             assert!(is_stored(&groups.propose(0, append("kept", b"."), soon()).await));
         }
         tidy(&groups).await;
-        until("the log is purged", || groups.status()[0].purged.is_some_and(|purged| purged.index > 60)).await;
+        until("the log is purged", || {
+            groups.status()[0].purged.is_some_and(|purged| purged.index > 60)
+        })
+        .await;
         // The other group's few entries pin the first segments of the journal.
         for _ in 0..20 {
             drop(groups.propose(1, create("other", b""), soon()).await);
@@ -193,8 +218,14 @@ fn large_bodies_are_read_back_in_verified_pieces() {
         let node = Node::new(1, &Arc::default());
         let node = Node {
             settings: Settings {
-                journal: config::Journal { segment: 4 << 20, ..config::Journal::default() },
-                cache: config::Cache { tail: 0, ..config::Cache::default() },
+                journal: config::Journal {
+                    segment: 4 << 20,
+                    ..config::Journal::default()
+                },
+                cache: config::Cache {
+                    tail: 0,
+                    ..config::Cache::default()
+                },
                 ..node.settings.clone()
             },
             ..node
@@ -205,10 +236,17 @@ fn large_bodies_are_read_back_in_verified_pieces() {
         let body: Vec<u8> = (0..700_000_u32).map(|number| (number % 251) as u8).collect();
         drop(groups.propose(0, create("big", b"head"), soon()).await);
         assert!(is_stored(&groups.propose(0, append("big", &body), soon()).await));
-        assert_eq!(content(&groups, 0, "big").await.unwrap(), [b"head".to_vec(), body].concat());
+        assert_eq!(
+            content(&groups, 0, "big").await.unwrap(),
+            [b"head".to_vec(), body].concat()
+        );
         let view = groups.view(0);
         let row = view.row(&name("big")).unwrap().unwrap();
-        let part = view.read(row.incarnation, Offset(300_000), Offset(300_010)).await.unwrap().concat();
+        let part = view
+            .read(row.incarnation, Offset(300_000), Offset(300_010))
+            .await
+            .unwrap()
+            .concat();
         let expected: Vec<u8> = (299_996..300_006_u32).map(|number| (number % 251) as u8).collect();
         assert_eq!(part, expected);
         groups.shutdown().await;
@@ -220,7 +258,10 @@ fn a_node_that_does_not_lead_stores_nothing_and_says_so() {
     run(async {
         let node = Node::new(1, &Arc::default());
         let groups = node.start().await;
-        assert_eq!(groups.propose(0, create("a", b""), soon()).await, Err(ProposeError::NotLeader));
+        assert_eq!(
+            groups.propose(0, create("a", b""), soon()).await,
+            Err(ProposeError::NotLeader)
+        );
         assert!(groups.read_index(0, soon()).await.is_err());
         assert_eq!(groups.leader(0), Lead::Nobody);
         groups.shutdown().await;
