@@ -157,7 +157,7 @@ impl Core {
     }
 
     /// As of which index the leader, sure to be the leader, lets a read be answered.
-    async fn read_index(&self, group: u32, deadline: Instant) -> Result<u64, String> {
+    pub(crate) async fn read_index(&self, group: u32, deadline: Instant) -> Result<u64, String> {
         match self.groups.leader(group) {
             Lead::Here => self.groups.read_index(group, deadline).await,
             Lead::At { node } => {

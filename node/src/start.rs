@@ -18,13 +18,16 @@ use crate::{
     desk::Desk,
     door::Door,
     http::Http,
-    peer::{self, Peers},
+    peer::{self, PeerState, Peers},
     raft::{self, Groups, Observer},
     stream::{StreamName, StreamRow},
 };
 
-/// The pause between two steps towards even leadership.
+/// How often one looks whether leadership is even.
 const BALANCE_EVERY: Duration = Duration::from_secs(2);
+
+/// How soon after a step towards it: an election must have had the time to pass.
+const BALANCE_NEXT: Duration = Duration::from_millis(250);
 
 /// Why a node does not start. The sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -171,14 +174,25 @@ async fn enter(core: Arc<Core>) {
 }
 
 /// Keeps leadership spread over the members.
+///
+/// Nobody is given anything soon after a node has come or gone: one that has just started votes for nobody for a while,
+/// and a group handed to it would stand still until that is over.
 async fn balance(core: Arc<Core>, mut chance: net::dice::Stream) {
+    let settled = core.config.raft.election_max + BALANCE_EVERY;
+    let mut reached = core.reached();
+    let mut pause = settled;
     while !core.ending.has_begun() {
         // Not in step with the others, or two nodes hand the same group to and fro.
-        let pause = BALANCE_EVERY.mul_f64(chance.random_range(0.8..1.2));
-        rt::sleep(pause).await;
-        if !core.ending.has_begun() {
-            core.groups.balance().await;
-        }
+        rt::sleep(pause.mul_f64(chance.random_range(1.0..1.4))).await;
+        let now_reached = core.reached();
+        pause = if now_reached != reached {
+            reached = now_reached;
+            settled
+        } else if !core.ending.has_begun() && core.groups.balance().await {
+            BALANCE_NEXT
+        } else {
+            BALANCE_EVERY
+        };
     }
 }
 
@@ -200,6 +214,15 @@ pub(crate) async fn shutdown(core: &Core, door: &Door, drain: Duration) {
 }
 
 impl Core {
+    /// The nodes this one is connected to.
+    fn reached(&self) -> Vec<u64> {
+        let peers = self.peers.status().into_iter();
+        peers
+            .filter(|peer| peer.state == PeerState::Connected)
+            .map(|peer| peer.node_id)
+            .collect()
+    }
+
     pub(crate) async fn fatal(&self) -> String {
         tokio::select! {
             biased;

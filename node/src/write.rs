@@ -18,8 +18,15 @@ use crate::{
 };
 
 /// Kind of a peer call that carries a command to the leader: `u32 length of meta | meta | body`, big-endian, answered with an
-/// encoded outcome, or with nothing when nobody knows what became of it.
+/// encoded outcome behind [`DONE`], or with [`LOST`] or [`OVERLOADED`] alone.
 pub(crate) const FORWARD: u8 = BULK | 0x40;
+
+/// An outcome follows.
+const DONE: u8 = 0;
+/// Nobody knows what became of it.
+const LOST: u8 = 1;
+/// Not stored: the group has as many writes under way as it may.
+const OVERLOADED: u8 = 2;
 
 /// The pauses between attempts that found no leader.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -128,9 +135,12 @@ impl Core {
             .call(to, FORWARD, group, vec![head.freeze(), body], left)
             .await
         {
-            Ok(answer) if answer.is_empty() => Err(unknown(format!("node {to} lost track of it"))),
-            Ok(answer) => Outcome::decode(&answer)
-                .map_err(|error| unknown(format!("the answer of node {to} makes no sense: {error}"))),
+            Ok(answer) => match answer.split_first() {
+                Some((&DONE, outcome)) => Outcome::decode(outcome)
+                    .map_err(|error| unknown(format!("the answer of node {to} makes no sense: {error}"))),
+                Some((&OVERLOADED, _)) => Err(Miss::Final(WriteError::Overloaded)),
+                _ => Err(unknown(format!("node {to} lost track of it"))),
+            },
             Err(error) if error.sent => Err(unknown(format!("node {to}: {error}"))),
             Err(error) => Err(Miss::NotStored(format!("node {to}: {error}"))),
         }
@@ -144,11 +154,12 @@ impl Core {
         }
         let deadline = Instant::now() + self.config.http.request_deadline.saturating_sub(WAY_BACK);
         match self.propose(group, command, deadline).await {
-            Ok(outcome) => Ok(vec![outcome.encode().into()]),
+            Ok(outcome) => Ok(vec![Bytes::from_static(&[DONE]), outcome.encode().into()]),
             Err(Miss::Final(WriteError::Unknown { because })) => {
                 tracing::debug!(group, because, "the outcome of a forwarded write is unknown");
-                Ok(Vec::new())
+                Ok(vec![Bytes::from_static(&[LOST])])
             }
+            Err(Miss::Final(WriteError::Overloaded)) => Ok(vec![Bytes::from_static(&[OVERLOADED])]),
             Err(Miss::Final(error)) => Err(NotDone(error.to_string())),
             Err(Miss::NotStored(because)) => Err(NotDone(because)),
         }

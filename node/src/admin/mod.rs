@@ -4,10 +4,17 @@
 //! can serve from its own state, `/readyz/cluster` whether it can also write and read what is newest: send clients
 //! elsewhere when not. `/cluster/status` tells a person all of it.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use net::rt::Instant;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Core, raft::GroupStatus};
+use crate::Core;
+
+/// How long the leaders have to confirm themselves.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// What a route answers: whether things are as they should be, and the body.
 pub(crate) struct Report {
@@ -36,8 +43,9 @@ pub(crate) fn ready_local(core: &Core) -> Report {
     ready(reasons)
 }
 
-/// `/readyz/cluster`: besides, every group has a leader that this node knows.
-pub(crate) fn ready_cluster(core: &Core) -> Report {
+/// `/readyz/cluster`: besides, a read of every group that began now could be answered: its leader is known, and a
+/// majority confirms it.
+pub(crate) async fn ready_cluster(core: &Core) -> Report {
     let mut reasons: Vec<String> = Vec::new();
     if core.ending.has_begun() {
         reasons.push("this node is shutting down".to_owned());
@@ -47,51 +55,13 @@ pub(crate) fn ready_cluster(core: &Core) -> Report {
     if standing.cluster.is_none() && reasons.is_empty() {
         reasons.push("this node does not belong to a cluster yet".to_owned());
     }
-    let leaderless: Vec<u32> = core
-        .groups
-        .status()
-        .iter()
-        .filter(|group| group.leader.is_none())
-        .map(|group| group.group)
-        .collect();
-    if !leaderless.is_empty() {
-        reasons.push(format!(
-            "no leader is known for {} of {} groups: {leaderless:?}",
-            leaderless.len(),
-            core.groups.count()
-        ));
-    }
-    let unreachable = led_without_quorum(core);
-    if !unreachable.is_empty() {
-        reasons.push(format!(
-            "this node leads groups without reaching a majority: {unreachable:?}"
-        ));
+    if reasons.is_empty() {
+        let deadline = Instant::now() + PROBE;
+        let asked = (0..core.groups.count()).map(|group| core.read_index(group, deadline));
+        let answers = join_all(asked).await.into_iter().enumerate();
+        reasons.extend(answers.filter_map(|(group, answer)| Some(format!("group {group}: {}", answer.err()?))));
     }
     ready(reasons)
-}
-
-/// Groups this node leads while too few of the voters are connected to answer it.
-fn led_without_quorum(core: &Core) -> Vec<u32> {
-    let me = core.config.server.node_id;
-    let connected: Vec<u64> = core
-        .peers
-        .status()
-        .into_iter()
-        .filter(|peer| peer.state == crate::peer::PeerState::Connected)
-        .map(|peer| peer.node_id)
-        .collect();
-    let reached = |group: &GroupStatus| {
-        group
-            .voters
-            .iter()
-            .filter(|id| **id == me || connected.contains(id))
-            .count()
-    };
-    let groups = core.groups.status();
-    let led = groups.iter().filter(|group| group.leader == Some(me));
-    led.filter(|group| reached(group) * 2 <= group.voters.len())
-        .map(|group| group.group)
-        .collect()
 }
 
 fn ready(reasons: Vec<String>) -> Report {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::{
+    browser,
     errors::Problem,
     pour::{AnswerBody, Pour},
     refusal,
@@ -22,9 +23,16 @@ const TRUE: HeaderValue = HeaderValue::from_static("true");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// An answer without a body.
-pub(super) fn empty(status: StatusCode) -> Response<AnswerBody> {
+fn empty(status: StatusCode) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::Whole(Bytes::new()));
     *response.status_mut() = status;
+    response
+}
+
+/// The answer to a preflight.
+pub(super) fn preflight() -> Response<AnswerBody> {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    browser::preflight(response.headers_mut());
     response
 }
 

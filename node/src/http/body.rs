@@ -180,6 +180,13 @@ impl Gathered {
     }
 }
 
+/// Throws away the body of a request that is refused by its head.
+pub(super) async fn discard<B: Body<Data = Bytes>>(body: B, awaits_continue: bool) {
+    if !awaits_continue && !body.is_end_stream() {
+        linger(pin!(body)).await;
+    }
+}
+
 /// Reads on and throws away, for a moment.
 async fn linger<B: Body<Data = Bytes>>(mut body: std::pin::Pin<&mut B>) {
     let drain = async { while let Some(Ok(_)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {} };

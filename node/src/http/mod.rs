@@ -24,7 +24,7 @@ mod routes;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, header, request::Parts, uri::Authority};
 use http_body::Body;
 use net::rt;
 
@@ -34,11 +34,15 @@ use crate::{
     Core, admin,
     config::CacheScope,
     read::{Query, ReadError},
-    stream::{Append, Command, Op, Outcome, StreamName, StreamRow, Whence, is_json, same_content_type},
+    stream::{Append, Command, Create, Op, Outcome, StreamName, StreamRow, Whence, is_json, same_content_type},
 };
 use body::Budget;
 use errors::Problem;
-use routes::{Route, route};
+use request::Wanted;
+use routes::About;
+
+/// What every request comes to.
+type Answer = Result<Response<AnswerBody>, Problem>;
 
 /// Answers requests for one node.
 pub(crate) struct Http {
@@ -55,13 +59,6 @@ pub(crate) struct Http {
     caching: HeaderValue,
     /// Where others reach this node, for a `Location` when the request names no host.
     advertised: String,
-}
-
-/// A request about a stream, besides its method and body.
-struct Asked<'a> {
-    stream: StreamName,
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
 }
 
 impl Http {
@@ -97,86 +94,75 @@ impl Http {
         response
     }
 
-    async fn respond<B>(&self, request: Request<B>) -> Result<Response<AnswerBody>, Problem>
+    async fn respond<B>(&self, request: Request<B>) -> Answer
     where
         B: Body<Data = Bytes>,
     {
-        let (parts, body) = request.into_parts();
-        if parts.method == Method::OPTIONS {
-            let mut response = answer::empty(StatusCode::NO_CONTENT);
-            browser::preflight(response.headers_mut());
-            return Ok(response);
-        }
-        let route = route(parts.uri.path())?;
-        let Route::Stream(path) = route else {
-            if parts.method != Method::GET && parts.method != Method::HEAD {
-                return Err(not_allowed("GET, HEAD, OPTIONS"));
+        let (head, body) = request.into_parts();
+        let wanted = match request::wanted(&head) {
+            Ok(wanted) => wanted,
+            Err(problem) => {
+                body::discard(body, request::awaits_continue(&head.headers)).await;
+                return Err(problem);
             }
-            return Ok(self.report(&route));
         };
-        let asked = Asked {
-            stream: request::stream(&path)?,
-            uri: &parts.uri,
-            headers: &parts.headers,
-        };
-        match parts.method {
-            Method::GET => self.get(asked).await,
-            Method::HEAD => self.head(asked).await,
-            Method::POST => self.post(asked, body).await,
-            Method::PUT => self.put(asked, body).await,
-            Method::DELETE => self.delete(asked).await,
-            _ => Err(not_allowed("GET, HEAD, PUT, POST, DELETE, OPTIONS")),
+        match wanted {
+            Wanted::Preflight => Ok(answer::preflight()),
+            Wanted::About(about) => Ok(self.about(about).await),
+            Wanted::Create(stream, create) => self.create(&head, stream, create, body).await,
+            Wanted::Append(stream, append) => self.append(&head, stream, append, body).await,
+            Wanted::Delete(stream, delete) => {
+                answer::deleted(self.write(&head, stream, Op::Delete(delete), Bytes::new()).await?)
+            }
+            Wanted::Read(stream, read) => self.read(stream, read).await,
+            Wanted::Look(stream, look) => self.look(stream, look).await,
         }
     }
 
-    async fn put<B: Body<Data = Bytes>>(&self, asked: Asked<'_>, body: B) -> Result<Response<AnswerBody>, Problem> {
-        let create = request::create(asked.headers)?;
-        let (mut body, _held) = body::collect(body, self.bounds(asked.headers), &self.budget).await?;
+    async fn create<B>(&self, head: &Parts, stream: StreamName, create: Create, body: B) -> Answer
+    where
+        B: Body<Data = Bytes>,
+    {
+        let (mut body, _held) = body::collect(body, self.bounds(head), &self.budget).await?;
         if is_json(&create.content_type) && !body.is_empty() {
             body = json::messages(&body).map_err(|because| request::invalid_json(&because))?;
         }
-        let location = self.location(&asked);
         let content_type = create.content_type.clone();
-        let outcome = self.write(asked, Op::Create(create), body).await?;
-        answer::created(outcome, location, &content_type)
+        let outcome = self.write(head, stream, Op::Create(create), body).await?;
+        answer::created(outcome, self.location(head), &content_type)
     }
 
-    async fn post<B: Body<Data = Bytes>>(&self, asked: Asked<'_>, body: B) -> Result<Response<AnswerBody>, Problem> {
-        let append = request::append(asked.headers)?;
-        let (mut body, _held) = body::collect(body, self.bounds(asked.headers), &self.budget).await?;
-        request::lawful_append(&append, body.len())?;
-        if !body.is_empty() && append.content_type.as_deref().is_some_and(is_json) {
+    async fn append<B>(&self, head: &Parts, stream: StreamName, append: Append, body: B) -> Answer
+    where
+        B: Body<Data = Bytes>,
+    {
+        let (mut body, _held) = body::collect(body, self.bounds(head), &self.budget).await?;
+        let append = request::typed(append, &head.headers, body.len())?;
+        if append.content_type.as_deref().is_some_and(is_json) {
             body = match json::messages(&body) {
                 Ok(messages) if messages.is_empty() => {
-                    return Err(self.unless_refused(&asked, &append, request::no_messages()).await);
+                    return Err(self.unless_refused(&stream, &append, request::no_messages()).await);
                 }
                 Ok(messages) => messages,
                 Err(because) => {
                     return Err(self
-                        .unless_refused(&asked, &append, request::invalid_json(&because))
+                        .unless_refused(&stream, &append, request::invalid_json(&because))
                         .await);
                 }
             };
         }
         let stored = !body.is_empty();
-        let outcome = self.write(asked, Op::Append(append), body).await?;
-        answer::appended(outcome, stored)
+        answer::appended(self.write(head, stream, Op::Append(append), body).await?, stored)
     }
 
-    async fn delete(&self, asked: Asked<'_>) -> Result<Response<AnswerBody>, Problem> {
-        let delete = request::delete(asked.headers)?;
-        let outcome = self.write(asked, Op::Delete(delete), Bytes::new()).await?;
-        answer::deleted(outcome)
-    }
-
-    async fn get(&self, asked: Asked<'_>) -> Result<Response<AnswerBody>, Problem> {
+    async fn read(&self, stream: StreamName, read: request::Read) -> Answer {
         let request::Read {
             whence,
             local,
             if_none_match,
-        } = request::read(asked.uri, asked.headers)?;
+        } = read;
         let query = Query {
-            stream: asked.stream,
+            stream,
             whence,
             local,
             deadline: self.deadline(),
@@ -197,26 +183,27 @@ impl Http {
         Ok(answer::read(reading, whence, &self.caching))
     }
 
-    async fn head(&self, asked: Asked<'_>) -> Result<Response<AnswerBody>, Problem> {
-        let request::Head { local, if_none_match } = request::head(asked.uri, asked.headers)?;
+    async fn look(&self, stream: StreamName, look: request::Look) -> Answer {
         let row = self
             .node
-            .look(&asked.stream, local, self.deadline())
+            .look(&stream, look.local, self.deadline())
             .await
             .map_err(refusal::read_failed)?;
         let standing = row.standing();
-        let unchanged = if_none_match.is_some_and(|condition| condition.has(&standing.etag()));
+        let unchanged = look
+            .if_none_match
+            .is_some_and(|condition| condition.has(&standing.etag()));
         Ok(answer::head(&standing, &row.content_type, unchanged))
     }
 
-    async fn write(&self, asked: Asked<'_>, op: Op, body: Bytes) -> Result<Outcome, Problem> {
+    async fn write(&self, head: &Parts, stream: StreamName, op: Op, body: Bytes) -> Result<Outcome, Problem> {
         let command = Command {
             now_ms: 0,
-            stream: asked.stream,
+            stream,
             op,
             body,
         };
-        let target = asked.uri.path_and_query().map_or("/", |target| target.as_str());
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         self.node
             .write(command, self.deadline())
             .await
@@ -225,14 +212,14 @@ impl Http {
 
     /// A body that is no JSON is refused only after what the stream itself objects to: that it is not there, closed, or
     /// of another type.
-    async fn unless_refused(&self, asked: &Asked<'_>, append: &Append, problem: Problem) -> Problem {
+    async fn unless_refused(&self, stream: &StreamName, append: &Append, problem: Problem) -> Problem {
         let same = |row: &StreamRow| {
             append
                 .content_type
                 .as_ref()
                 .is_some_and(|sent| same_content_type(sent, &row.content_type))
         };
-        match self.node.look(&asked.stream, false, self.deadline()).await {
+        match self.node.look(stream, false, self.deadline()).await {
             Ok(row) if row.closed.is_some() => refusal::closed(&row.standing()),
             Ok(row) if !same(&row) => refusal::content_type_mismatch(&row.content_type),
             Err(ReadError::NotFound) => refusal::not_found(),
@@ -240,12 +227,12 @@ impl Http {
         }
     }
 
-    fn report(&self, route: &Route<'_>) -> Response<AnswerBody> {
-        let report = match route {
-            Route::ReadyLocal => admin::ready_local(&self.node),
-            Route::ReadyCluster => admin::ready_cluster(&self.node),
-            Route::Status => admin::status(&self.node),
-            Route::Health | Route::Stream(_) => admin::health(),
+    async fn about(&self, about: About) -> Response<AnswerBody> {
+        let report = match about {
+            About::Health => admin::health(),
+            About::ReadyLocal => admin::ready_local(&self.node),
+            About::ReadyCluster => admin::ready_cluster(&self.node).await,
+            About::Status => admin::status(&self.node),
         };
         answer::report(report.ok, &report.body)
     }
@@ -254,28 +241,19 @@ impl Http {
         rt::Instant::now() + self.request_deadline
     }
 
-    fn bounds(&self, headers: &HeaderMap) -> body::Bounds {
+    fn bounds(&self, head: &Parts) -> body::Bounds {
         body::Bounds {
             max_bytes: self.max_body,
             patience: self.patience,
-            awaits_continue: request::awaits_continue(headers),
+            awaits_continue: request::awaits_continue(&head.headers),
         }
     }
 
     /// The absolute URL of what was asked for, as the client spelled it.
-    fn location(&self, asked: &Asked<'_>) -> HeaderValue {
-        let authority = asked.uri.authority().map(http::uri::Authority::as_str);
-        let host = authority.or_else(|| asked.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
+    fn location(&self, head: &Parts) -> HeaderValue {
+        let authority = head.uri.authority().map(Authority::as_str);
+        let host = authority.or_else(|| head.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
         let host = host.filter(|host| !host.is_empty()).unwrap_or(&self.advertised);
-        HeaderValue::try_from(format!("http://{host}{}", asked.uri.path())).unwrap_or(HeaderValue::from_static("/"))
+        HeaderValue::try_from(format!("http://{host}{}", head.uri.path())).unwrap_or(HeaderValue::from_static("/"))
     }
-}
-
-fn not_allowed(allowed: &'static str) -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        format!("this path knows {allowed}"),
-    )
-    .with_header(header::ALLOW, HeaderValue::from_static(allowed))
 }

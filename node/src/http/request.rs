@@ -5,10 +5,13 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 use percent_encoding::percent_decode_str;
 
-use super::errors::Problem;
+use super::{
+    errors::Problem,
+    routes::{About, Route, route},
+};
 use crate::stream::{
     Append, BadName, CONTENT_TYPE_BYTES_MAX, Condition, Create, Delete, Offset, PRODUCER_ID_BYTES_MAX,
     PRODUCER_NUMBER_MAX, ProducerTuple, STREAM_SEQ_BYTES_MAX, StreamName, Whence,
@@ -41,13 +44,62 @@ pub(super) struct Read {
 
 /// What a HEAD asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct Look {
     pub(super) local: bool,
     pub(super) if_none_match: Option<Condition>,
 }
 
+/// What a request wants, as far as its head says.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// OPTIONS: may a page of another origin ask?
+    Preflight,
+    /// GET or HEAD of something the node says about itself.
+    About(About),
+    /// PUT, without its body.
+    Create(StreamName, Create),
+    /// POST, without its body.
+    Append(StreamName, Append),
+    /// DELETE.
+    Delete(StreamName, Delete),
+    /// GET.
+    Read(StreamName, Read),
+    /// HEAD.
+    Look(StreamName, Look),
+}
+
+/// Understands the head of a request.
+pub(super) fn wanted(head: &Parts) -> Result<Wanted, Problem> {
+    let Parts {
+        method, uri, headers, ..
+    } = head;
+    if method == Method::OPTIONS {
+        return Ok(Wanted::Preflight);
+    }
+    let path = match route(uri.path())? {
+        Route::Stream(path) => path,
+        Route::About(about) if method == Method::GET || method == Method::HEAD => return Ok(Wanted::About(about)),
+        Route::About(_) => return Err(not_allowed("GET, HEAD, OPTIONS")),
+    };
+    let stream = stream(&path)?;
+    Ok(match *method {
+        Method::GET => Wanted::Read(stream, read(uri, headers)?),
+        Method::HEAD => Wanted::Look(stream, look(uri, headers)?),
+        Method::POST => Wanted::Append(stream, append(headers)?),
+        Method::PUT => Wanted::Create(stream, create(headers)?),
+        Method::DELETE => Wanted::Delete(stream, delete(headers)?),
+        _ => return Err(not_allowed("GET, HEAD, PUT, POST, DELETE, OPTIONS")),
+    })
+}
+
+fn not_allowed(allowed: &'static str) -> Problem {
+    let message = format!("this path knows {allowed}");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        .with_header(header::ALLOW, HeaderValue::from_static(allowed))
+}
+
 /// The stream a decoded path names.
-pub(super) fn stream(path: &str) -> Result<StreamName, Problem> {
+fn stream(path: &str) -> Result<StreamName, Problem> {
     StreamName::flat(path).map_err(|bad| match bad {
         BadName::Reserved => {
             Problem::not_implemented("paths below __ds belong to subscriptions, which are not there yet")
@@ -57,7 +109,7 @@ pub(super) fn stream(path: &str) -> Result<StreamName, Problem> {
 }
 
 /// PUT, without its body.
-pub(super) fn create(headers: &HeaderMap) -> Result<Create, Problem> {
+fn create(headers: &HeaderMap) -> Result<Create, Problem> {
     if headers.contains_key(STREAM_TTL) || headers.contains_key(STREAM_EXPIRES_AT) {
         return Err(Problem::not_implemented(
             "Stream-TTL and Stream-Expires-At are not there yet: create it without",
@@ -75,11 +127,11 @@ pub(super) fn create(headers: &HeaderMap) -> Result<Create, Problem> {
     })
 }
 
-/// POST, without its body; [`lawful_append`] looks at both together.
-pub(super) fn append(headers: &HeaderMap) -> Result<Append, Problem> {
+/// POST, without its body. [`typed`] adds the content type, which matters only if there is a body.
+fn append(headers: &HeaderMap) -> Result<Append, Problem> {
     let seq = text(headers, &STREAM_SEQ, "bad_stream_seq", STREAM_SEQ_BYTES_MAX)?.map(str::to_owned);
     Ok(Append {
-        content_type: content_type(headers)?,
+        content_type: None,
         close: closed(headers)?,
         producer: producer(headers)?,
         seq,
@@ -87,20 +139,25 @@ pub(super) fn append(headers: &HeaderMap) -> Result<Append, Problem> {
     })
 }
 
-/// The rules of an append that need both its headers and the length of its body.
-pub(super) fn lawful_append(append: &Append, body_len: usize) -> Result<(), Problem> {
-    match body_len {
-        0 if append.close => Ok(()),
-        0 => Err(Problem::bad(
-            "empty_body",
-            "an append has a body: send bytes, or Stream-Closed: true to close the stream without any",
-        )),
-        _ if append.content_type.is_none() => Err(Problem::bad(
-            "missing_content_type",
-            "say what the body is: Content-Type, the same as the stream's",
-        )),
-        _ => Ok(()),
+/// An append whose body is known: one without a body closes, one with a body says what it is.
+pub(super) fn typed(append: Append, headers: &HeaderMap, body_len: usize) -> Result<Append, Problem> {
+    if body_len == 0 {
+        let empty = "an append has a body: send bytes, or Stream-Closed: true to close the stream without any";
+        // Whatever it says of a body it does not have.
+        return if append.close {
+            Ok(append)
+        } else {
+            Err(Problem::bad("empty_body", empty))
+        };
     }
+    let Some(content_type) = content_type(headers)? else {
+        let missing = "say what the body is: Content-Type, the same as the stream's";
+        return Err(Problem::bad("missing_content_type", missing));
+    };
+    Ok(Append {
+        content_type: Some(content_type),
+        ..append
+    })
 }
 
 /// A body that claims to be JSON and is not.
@@ -117,14 +174,14 @@ pub(super) fn no_messages() -> Problem {
 }
 
 /// DELETE.
-pub(super) fn delete(headers: &HeaderMap) -> Result<Delete, Problem> {
+fn delete(headers: &HeaderMap) -> Result<Delete, Problem> {
     Ok(Delete {
         if_match: condition(headers, &header::IF_MATCH)?,
     })
 }
 
 /// GET.
-pub(super) fn read(uri: &Uri, headers: &HeaderMap) -> Result<Read, Problem> {
+fn read(uri: &Uri, headers: &HeaderMap) -> Result<Read, Problem> {
     let query = Query::of(uri)?;
     let whence = match query.offset {
         None if query.live.is_some() => {
@@ -153,9 +210,9 @@ pub(super) fn read(uri: &Uri, headers: &HeaderMap) -> Result<Read, Problem> {
 }
 
 /// HEAD.
-pub(super) fn head(uri: &Uri, headers: &HeaderMap) -> Result<Head, Problem> {
+fn look(uri: &Uri, headers: &HeaderMap) -> Result<Look, Problem> {
     let query = Query::of(uri)?;
-    Ok(Head {
+    Ok(Look {
         local: query.local,
         if_none_match: condition(headers, &header::IF_NONE_MATCH)?,
     })

@@ -11,6 +11,13 @@ use super::errors::Problem;
 pub(super) enum Route<'a> {
     /// `/v1/stream/{path}`, the path percent-decoded and not yet checked as a name.
     Stream(Cow<'a, str>),
+    /// What the node says about itself.
+    About(About),
+}
+
+/// Something a node says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
     /// `/healthz`
     Health,
     /// `/readyz/local`
@@ -44,10 +51,10 @@ pub(super) fn route(path: &str) -> Result<Route<'_>, Problem> {
         return Ok(Route::Stream(decoded));
     }
     match path {
-        "/healthz" => Ok(Route::Health),
-        "/readyz" | "/readyz/local" => Ok(Route::ReadyLocal),
-        "/readyz/cluster" => Ok(Route::ReadyCluster),
-        "/cluster/status" => Ok(Route::Status),
+        "/healthz" => Ok(Route::About(About::Health)),
+        "/readyz" | "/readyz/local" => Ok(Route::About(About::ReadyLocal)),
+        "/readyz/cluster" => Ok(Route::About(About::ReadyCluster)),
+        "/cluster/status" => Ok(Route::About(About::Status)),
         _ if is_bucket_path(path) => Err(Problem::not_implemented(
             "bucket routes (/{bucket}/{stream}) are not there yet: use /v1/stream/{bucket}/{stream}",
         )),
@@ -83,10 +90,10 @@ mod tests {
             ("/v1/stream/", stream(""), 0),
             ("/v1/stream/%ff", None, 400),
             ("/v1/stream/__ds/subscriptions/x", None, 501),
-            ("/healthz", Some(Route::Health), 0),
-            ("/readyz/local", Some(Route::ReadyLocal), 0),
-            ("/readyz/cluster", Some(Route::ReadyCluster), 0),
-            ("/cluster/status", Some(Route::Status), 0),
+            ("/healthz", Some(Route::About(About::Health)), 0),
+            ("/readyz/local", Some(Route::About(About::ReadyLocal)), 0),
+            ("/readyz/cluster", Some(Route::About(About::ReadyCluster)), 0),
+            ("/cluster/status", Some(Route::About(About::Status)), 0),
             ("/some-bucket/stream", None, 501),
             ("/v1/other", None, 404),
             ("/cluster/other", None, 404),

@@ -5,10 +5,12 @@
 //! | `journey` | does every method answer what the protocol says? |
 //! | `reading` | are answers streamed, bounded, and cut off rather than wrong? |
 //! | `bad_input` | what does a client get that sends what no client should? |
+//! | `cluster` | does every node of three answer alike? |
 //! | `admin` | what does a node say about itself? |
 
 mod admin;
 mod bad_input;
+mod cluster;
 mod journey;
 mod reading;
 mod server;

@@ -68,7 +68,7 @@ fn producer_headers_come_all_or_none_and_in_plain_digits() {
 
 #[test]
 fn header_bytes_that_are_not_utf8_are_refused() {
-    for name in ["producer-id", "stream-seq", "content-type", "if-match"] {
+    for name in ["producer-id", "stream-seq", "if-match"] {
         let mut headers = headers(&[("producer-epoch", "0"), ("producer-seq", "0")]);
         headers.insert(
             HeaderName::from_static(name),
@@ -123,18 +123,26 @@ fn an_append_has_a_body_with_a_type_unless_it_only_closes() {
     let table = [
         (&[][..], 0, Err("empty_body")),
         (&[("content-type", "text/plain")][..], 0, Err("empty_body")),
-        (&[("stream-closed", "true")][..], 0, Ok(())),
+        (&[("stream-closed", "true")][..], 0, Ok(None)),
+        (
+            &[("stream-closed", "true"), ("content-type", "nonsense")][..],
+            0,
+            Ok(None),
+        ),
         (&[("stream-closed", "true")][..], 1, Err("missing_content_type")),
         (&[][..], 1, Err("missing_content_type")),
-        (&[("content-type", "text/plain")][..], 1, Ok(())),
+        (&[("content-type", "nonsense")][..], 1, Err("bad_content_type")),
+        (
+            &[("content-type", "text/plain")][..],
+            1,
+            Ok(Some("text/plain".to_owned())),
+        ),
     ];
     for (given, len, expected) in table {
-        let append = append(&headers(given)).unwrap();
-        assert_eq!(
-            lawful_append(&append, len).map_err(|problem| problem.code),
-            expected,
-            "{given:?} {len}"
-        );
+        let headers = headers(given);
+        let found = typed(append(&headers).unwrap(), &headers, len);
+        let found = found.map(|append| append.content_type).map_err(|problem| problem.code);
+        assert_eq!(found, expected, "{given:?} {len}");
     }
 }
 
