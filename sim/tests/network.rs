@@ -565,6 +565,113 @@ fn a_call_knows_whether_anything_was_sent() {
     });
 }
 
+/// Whatever befalls the network, what is read is a prefix of what was written; and after the storm all is well.
+#[test]
+fn in_every_storm_bytes_keep_their_order_and_after_it_they_flow() {
+    let mut received = 0;
+    for seed in 0..25 {
+        let mut world = world(seed);
+        let (control, net, a, b) = world.hand();
+        let c = control.host("c");
+        let total = Arc::new(AtomicUsize::new(0));
+        let listen = |total: Arc<AtomicUsize>| async move {
+            let listener = TcpListener::bind("0.0.0.0:4437").await.expect("a free port");
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a listener");
+                let total = Arc::clone(&total);
+                drop(rt::spawn("reader", async move {
+                    let mut buf = [0; 3_000];
+                    let mut at = 0_usize;
+                    while let Ok(read @ 1..) = stream.read(&mut buf).await {
+                        for byte in &buf[..read] {
+                            assert_eq!(usize::from(*byte), at % 251, "byte {at}");
+                            at += 1;
+                        }
+                        total.fetch_add(read, Ordering::Relaxed);
+                    }
+                }));
+            }
+        };
+        drop(control.spawn_on(b, "server", listen(Arc::clone(&total))));
+        let to = address(b);
+        for host in [a, c] {
+            let to = to.clone();
+            drop(control.spawn_on(host, "writer", async move {
+                let sent: Vec<u8> = (0..251_000_u32).map(|n| (n % 251) as u8).collect();
+                loop {
+                    if let Ok(Ok(mut stream)) = rt::timeout(secs(3), TcpStream::connect(&to)).await {
+                        for piece in sent.chunks(777) {
+                            rt::sleep(millis(1)).await;
+                            if !matches!(rt::timeout(secs(3), stream.write_all(piece)).await, Ok(Ok(()))) {
+                                break;
+                            }
+                        }
+                    }
+                    rt::sleep(millis(10)).await;
+                }
+            }));
+        }
+        let (hand, counted) = (control.clone(), Arc::clone(&total));
+        let storm = async move {
+            for _ in 0..60 {
+                rt::sleep(millis(rt::random_u64() % 800)).await;
+                let (x, y) = if rt::random_u64() & 1 == 0 { (a, b) } else { (b, c) };
+                match rt::random_u64() % 12 {
+                    0 => net.cut(x, y),
+                    1 => net.cut_one_way(x, y),
+                    2 => net.cut_one_way(y, x),
+                    3 => net.clog(x, y),
+                    4 => net.set_link(
+                        x,
+                        y,
+                        Link {
+                            loss: 0.2,
+                            reset: 0.01,
+                            ..Link::default()
+                        },
+                    ),
+                    5 => net.set_link(
+                        x,
+                        y,
+                        Link {
+                            bandwidth: Some(50_000),
+                            ..Link::default()
+                        },
+                    ),
+                    6 => net.reset_connections(x, y),
+                    7 => net.reset_all_of(b),
+                    8 => hand.freeze(b),
+                    9 => hand.thaw(b),
+                    10 => {
+                        let how = if rt::random_u64() & 1 == 0 {
+                            Down::Crash
+                        } else {
+                            Down::PowerLoss
+                        };
+                        hand.kill(b, how);
+                        rt::sleep(millis(rt::random_u64() % 8_000)).await;
+                        hand.boot(b);
+                        drop(hand.spawn_on(b, "server", listen(Arc::clone(&counted))));
+                    }
+                    _ => net.heal_all(),
+                }
+            }
+            net.heal_all();
+            hand.thaw(b);
+        };
+        world.engine.run_until(storm).unwrap_or_else(|halt| panic!("{halt}"));
+        let before = total.load(Ordering::Relaxed);
+        world.engine.run_for(secs(30)).unwrap_or_else(|halt| panic!("{halt}"));
+        let after = total.load(Ordering::Relaxed);
+        assert!(
+            after > before + 1_000_000,
+            "seed {seed}: {before} bytes in the storm, {after} after the calm"
+        );
+        received += before;
+    }
+    assert!(received > 1_000_000, "{received}");
+}
+
 #[test]
 fn a_hundred_worlds_with_connections_leave_nothing_behind() {
     let mut left = Vec::new();
