@@ -59,7 +59,9 @@ impl Machine {
                 }
                 Payload::Normal(envelope) => {
                     let outcome = self.command(state, &mut changes, id, envelope)?;
-                    let tag = u64::from(crc32c::crc32c(&outcome.encode())) << 8 | 2;
+                    let heard = crc32c::crc32c_append(crc32c::crc32c(&envelope.meta), &envelope.body);
+                    let said = crc32c::crc32c(&outcome.encode());
+                    let tag = (u64::from(heard) << 32) | u64::from(said);
                     (Some(outcome), tag)
                 }
             };

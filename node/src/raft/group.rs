@@ -1,9 +1,10 @@
 //! One group on this node: its openraft instance, and what other nodes ask of it.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use net::rt;
@@ -13,6 +14,7 @@ use openraft::storage::Snapshot;
 use openraft::{Config, Raft, SnapshotPolicy};
 use tokio::sync::Semaphore;
 
+use super::codec::BadBytes;
 use super::fate::Fate;
 use super::incoming::Incoming;
 use super::machine::{Machine, Position};
@@ -73,6 +75,7 @@ impl Group {
         let had_voted = log.state().vote.is_some();
         let state_machine = StateMachine {
             machine: machine.clone(),
+            fate: fate.clone(),
         };
         let config = Arc::new(config(settings));
         let raft = Raft::new(me, config, network, log, state_machine).await?;
@@ -225,15 +228,15 @@ impl Group {
     async fn take(&self, piece: Piece, tail: Bytes) -> Result<Taking, String> {
         let mine = self.machine.log.state().vote;
         if let Some(mine) = mine
-            && !(piece.vote >= mine)
+            && !matches!(piece.vote.partial_cmp(&mine), Some(Ordering::Greater | Ordering::Equal))
         {
             return Ok(Taking::Higher(mine));
         }
         // Taken out while it is worked on: two pieces at once are two senders, and the second begins anew.
-        let held = self.incoming.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let held = self.held().take();
         let mut incoming = match (piece.number, held) {
             (0, held) => {
-                drop(held);
+                self.abandon(held)?;
                 let What::Begin {
                     applied,
                     membership,
@@ -253,13 +256,13 @@ impl Group {
                     return Ok(Taking::Done(piece.vote));
                 }
                 tracing::info!(group = self.number, applied = ?position.applied, "a snapshot is coming in");
-                self.hold(Incoming::begin(&self.machine, piece.id, position));
+                self.hold(Incoming::begin(&self.machine, piece.id, position))?;
                 return Ok(Taking::Next);
             }
             (number, Some(held)) if held.id == piece.id && held.next == number => held,
             (_, held) => {
                 if let Some(held) = held {
-                    self.hold(held);
+                    self.hold(held)?;
                 }
                 return Ok(Taking::Restart("this piece does not follow the one before".into()));
             }
@@ -267,17 +270,20 @@ impl Group {
         incoming.next += 1;
         incoming.heard = rt::Instant::now();
         let taken = match piece.what {
-            What::Begin { .. } => return Ok(Taking::Restart("a snapshot began twice".into())),
+            What::Begin { .. } => Err(BadBytes::new("snapshot", "it began twice").into()),
             What::Rows => incoming.rows(&tail),
             What::Bytes { runs } => incoming.bytes(&runs, tail).await,
             What::End => return self.put_in_force(piece.vote, incoming).await,
         };
         match taken {
             Ok(()) => {
-                self.hold(incoming);
+                self.hold(incoming)?;
                 Ok(Taking::Next)
             }
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Taking::Restart(error.to_string())),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.abandon(Some(incoming))?;
+                Ok(Taking::Restart(error.to_string()))
+            }
             Err(error) => {
                 self.fate.fail(format!("group {}: {error}", self.number));
                 Err(error.to_string())
@@ -301,21 +307,27 @@ impl Group {
         Ok(Taking::Done(installed.vote))
     }
 
-    fn hold(&self, incoming: Incoming) {
-        let older = self
-            .incoming
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .replace(incoming);
-        drop(older);
+    fn hold(&self, incoming: Incoming) -> Result<(), String> {
+        let older = self.held().replace(incoming);
+        self.abandon(older)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Incoming>> {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn abandon(&self, incoming: Option<Incoming>) -> Result<(), String> {
+        incoming.map_or(Ok(()), Incoming::abandon).map_err(|error| {
+            self.fate.fail(format!("group {}: {error}", self.number));
+            error.to_string()
+        })
     }
 
     /// Forgets a transfer whose sender has fallen silent.
     pub(super) fn forget_silent(&self) {
-        let mut held = self.incoming.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.as_ref().is_some_and(|incoming| incoming.heard.elapsed() > SILENCE) {
-            drop(held.take());
-        }
+        let silent = self.held().take_if(|incoming| incoming.heard.elapsed() > SILENCE);
+        // If it fails, the node ends, and the next start finds the rows.
+        let _either = self.abandon(silent);
     }
 }
 

@@ -31,7 +31,6 @@ pub(super) struct Incoming {
     pub(super) position: Position,
     live: BTreeMap<u64, u64>,
     pinned: BTreeSet<u64>,
-    installed: bool,
 }
 
 /// The place of one run of bytes in a piece.
@@ -60,7 +59,6 @@ impl Incoming {
             position,
             live: BTreeMap::new(),
             pinned: BTreeSet::new(),
-            installed: false,
         }
     }
 
@@ -158,17 +156,22 @@ impl Incoming {
     }
 }
 
+impl Incoming {
+    /// Removes what was taken. (What is merely dropped, when the node ends, is found and removed by the next start.)
+    ///
+    /// # Errors
+    /// If the index fails.
+    pub(super) fn abandon(self) -> io::Result<()> {
+        let range = KeyRange::generation(self.machine.group, self.generation);
+        let mut batch = Batch::default();
+        batch.delete_range(range.from, range.to);
+        self.machine.index.write(batch)
+    }
+}
+
 impl Drop for Incoming {
     fn drop(&mut self) {
         self.machine.unpin(&self.pinned);
-        if !self.installed {
-            let range = KeyRange::generation(self.machine.group, self.generation);
-            let mut batch = Batch::default();
-            batch.delete_range(range.from, range.to);
-            if let Err(error) = self.machine.index.write(batch) {
-                tracing::warn!(%error, "rows of an abandoned snapshot stay until the next start");
-            }
-        }
     }
 }
 
@@ -201,7 +204,6 @@ impl Machine {
             state.rows.clear();
             state.trash = false;
             self.index.write(batch)?;
-            incoming.installed = true;
         }
         self.moved.notify_waiters();
         self.observer.replaced(self.group);

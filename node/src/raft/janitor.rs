@@ -1,8 +1,11 @@
 //! What is made durable, purged, swept and freed, and in which order.
 //!
-//! 1. Note how far each group has applied. 2. Flush the index: all of that survives now. 3. Tell openraft, which purges
-//! the log below it. 4. Free the segments of the journal that neither a log nor a row nor a transfer needs. Nothing is
-//! purged or freed before what replaces it is durable.
+//! 1. Note how far each group has applied.
+//! 2. Flush the index: all of that survives now.
+//! 3. Tell openraft, which purges the log below it.
+//! 4. Free the segments of the journal that neither a log nor a row nor a transfer needs.
+//!
+//! Nothing is purged or freed before what replaces it is durable.
 
 use std::io;
 use std::sync::Arc;

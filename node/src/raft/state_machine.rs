@@ -12,6 +12,7 @@ use net::rt;
 use openraft::OptionalSend;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta};
 
+use super::fate::Fate;
 use super::incoming::Incoming;
 use super::log_reader::{BATCH_BYTES, BATCH_ENTRIES};
 use super::machine::{Machine, Position};
@@ -21,6 +22,7 @@ use super::types::{LogId, Payload, StoredMembership, Types};
 #[derive(Clone)]
 pub(super) struct StateMachine {
     pub(super) machine: Arc<Machine>,
+    pub(super) fate: Arc<Fate>,
 }
 
 /// What a snapshot is, between those who make it and those who take it.
@@ -71,7 +73,42 @@ impl RaftStateMachine<Types> for StateMachine {
         Ok((state.position.applied, state.position.membership.clone()))
     }
 
-    async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
+    async fn apply<Strm>(&mut self, entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+    {
+        let applied = self.apply_all(entries).await;
+        self.told(applied)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn install_snapshot(&mut self, meta: &ImageMeta, snapshot: Image) -> io::Result<()> {
+        let installed = self.install(meta, snapshot).await;
+        self.told(installed)
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<ImageSnapshot>> {
+        let snapshot = self.snapshot();
+        Ok(snapshot.meta.last_log_id.is_some().then_some(snapshot))
+    }
+}
+
+impl StateMachine {
+    /// A machine that failed ends the node: its memory may be ahead of the index.
+    fn told<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &done {
+            self.fate.fail(format!(
+                "the state of group {} cannot be kept: {error}",
+                self.machine.group
+            ));
+        }
+        done
+    }
+
+    async fn apply_all<Strm>(&self, mut entries: Strm) -> io::Result<()>
     where
         Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
     {
@@ -104,11 +141,7 @@ impl RaftStateMachine<Types> for StateMachine {
         Ok(())
     }
 
-    async fn get_snapshot_builder(&mut self) -> Self {
-        self.clone()
-    }
-
-    async fn install_snapshot(&mut self, meta: &ImageMeta, snapshot: Image) -> io::Result<()> {
+    async fn install(&self, meta: &ImageMeta, snapshot: Image) -> io::Result<()> {
         let incoming = match snapshot {
             Image::Received(incoming) => incoming,
             // A restart asks for this when the log is behind the state; and the state is here already.
@@ -125,10 +158,5 @@ impl RaftStateMachine<Types> for StateMachine {
         .await
         .map_err(io::Error::other)??;
         Ok(())
-    }
-
-    async fn get_current_snapshot(&mut self) -> io::Result<Option<ImageSnapshot>> {
-        let snapshot = self.snapshot();
-        Ok(snapshot.meta.last_log_id.is_some().then_some(snapshot))
     }
 }
