@@ -15,7 +15,7 @@ use jepsen::workload::{self, Stage, Workload};
 use net::rt::{self, JoinHandle};
 use sim::cluster::Cluster;
 use sim::engine::{Control, Engine, HostId, Trace};
-use sim::fault::Fault;
+use sim::fault::{Fault, Whom};
 
 use crate::nemesis::Nemesis;
 use crate::scenario::Scenario;
@@ -239,6 +239,9 @@ impl Tale {
         self.note(|notes| notes.storm_to_ns = to_ns);
 
         cluster.strike(Fault::Mend);
+        // Who was told to end just before does so first.
+        cluster.pass(cluster.shape().config.server.drain).await;
+        cluster.strike(Fault::Restart(Whom::Everyone));
         let is_whole = self.whole("becomes-whole").await;
         self.note(|notes| notes.ways.iter().for_each(|way| way.reconnect()));
         recorder.calm();
@@ -296,10 +299,14 @@ impl Tale {
     async fn whole(&self, what: &'static str) -> bool {
         let looks = WHOLE_WITHIN.as_millis() / LOOK.as_millis();
         let mut pending = None;
-        for _ in 0..looks {
+        for look in 0..looks {
             pending = self.cluster.pending();
             if pending.is_none() {
                 return true;
+            }
+            // One that was told to end before the mend may have ended after it.
+            if look % 20 == 19 {
+                self.cluster.strike(Fault::Restart(Whom::Everyone));
             }
             self.cluster.pass(LOOK).await;
         }

@@ -81,11 +81,20 @@ pub enum Fault {
         /// Added by the dice, from nothing to this.
         jitter: Duration,
     },
+    /// Every link of these nodes, to nodes and to clients, loses packets and breaks connections now and then.
+    LossyLink {
+        /// At these nodes.
+        whom: Whom,
+        /// Packets lost, of a million. They are sent again, until the connection dies of too many in a row.
+        loss_ppm: u32,
+        /// Packets that reset their connection, of a million.
+        reset_ppm: u32,
+    },
     /// Answers of these nodes to clients are lost; requests still arrive.
     Mute(Whom),
     /// Every open connection of these nodes is reset.
     ResetConnections(Whom),
-    /// The network is whole again: partitions, clogs, slow links, mute nodes.
+    /// The network is whole again: partitions, clogs, slow and lossy links, mute nodes.
     Heal,
     /// Every operation of the disk takes this much longer.
     SlowDisk {
@@ -174,6 +183,7 @@ impl Fault {
             | Self::MendClock(w) => vec![w],
             Self::OneWay { from, to } | Self::Clog { from, to } => vec![from, to],
             Self::SlowLink { whom, .. }
+            | Self::LossyLink { whom, .. }
             | Self::SlowDisk { whom, .. }
             | Self::FailSync { whom, .. }
             | Self::SlowIndexFlush { whom, .. }
@@ -221,6 +231,13 @@ impl fmt::Display for Fault {
             Self::SlowLink { whom, delay, jitter } => {
                 write!(f, "slow-link {whom} by {} jitter {}", Span(*delay), Span(*jitter))
             }
+            Self::LossyLink {
+                whom,
+                loss_ppm,
+                reset_ppm,
+            } => {
+                write!(f, "lossy-link {whom} by {loss_ppm}ppm resets {reset_ppm}ppm")
+            }
             Self::Mute(w) => write!(f, "mute {w}"),
             Self::ResetConnections(w) => write!(f, "reset-connections {w}"),
             Self::Heal => f.write_str("heal"),
@@ -246,7 +263,11 @@ struct Span(Duration);
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let us = self.0.as_micros();
-        if us.is_multiple_of(1000) { write!(f, "{}ms", us / 1000) } else { write!(f, "{us}us") }
+        if us.is_multiple_of(1000) {
+            write!(f, "{}ms", us / 1000)
+        } else {
+            write!(f, "{us}us")
+        }
     }
 }
 
@@ -262,7 +283,10 @@ impl FromStr for Whom {
     type Err = NotAFault;
 
     fn from_str(text: &str) -> Result<Self, NotAFault> {
-        let wrong = |why: &str| NotAFault { text: text.into(), why: why.into() };
+        let wrong = |why: &str| NotAFault {
+            text: text.into(),
+            why: why.into(),
+        };
         let group = |digits: &str| digits.parse().map_err(|_| wrong("the group is not a number"));
         match text {
             "anyone" => Ok(Self::Anyone),
@@ -276,9 +300,12 @@ impl FromStr for Whom {
                 if let Some(rest) = text.strip_prefix("follower-of-") {
                     return Ok(Self::FollowerOf(group(rest)?));
                 }
-                let ids = text.split(',').map(|id| id.strip_prefix('n').and_then(|id| id.parse().ok()));
+                let ids = text
+                    .split(',')
+                    .map(|id| id.strip_prefix('n').and_then(|id| id.parse().ok()));
                 let ids: Option<Vec<u32>> = ids.collect();
-                ids.map(Self::Nodes).ok_or_else(|| wrong("nodes are written n1 or n1,n3"))
+                ids.map(Self::Nodes)
+                    .ok_or_else(|| wrong("nodes are written n1 or n1,n3"))
             }
         }
     }
@@ -288,7 +315,10 @@ impl FromStr for Fault {
     type Err = NotAFault;
 
     fn from_str(text: &str) -> Result<Self, NotAFault> {
-        let wrong = |why: &str| NotAFault { text: text.into(), why: why.into() };
+        let wrong = |why: &str| NotAFault {
+            text: text.into(),
+            why: why.into(),
+        };
         let words: Vec<&str> = text.split_whitespace().collect();
         let span = |word: &str| parse_span(word).ok_or_else(|| wrong("a span is written 20ms, 1500us or 2s"));
         let signed = |word: &str, unit: &str| {
@@ -314,18 +344,56 @@ impl FromStr for Fault {
             ["rot-bit", w] => Self::RotBit(w.parse()?),
             ["mend-disk", w] => Self::MendDisk(w.parse()?),
             ["mend-clock", w] => Self::MendClock(w.parse()?),
-            ["fail-sync", w] => Self::FailSync { whom: w.parse()?, once: false },
-            ["fail-sync", w, "once"] => Self::FailSync { whom: w.parse()?, once: true },
-            ["one-way", from, "to", to] => Self::OneWay { from: from.parse()?, to: to.parse()? },
-            ["clog", from, "to", to] => Self::Clog { from: from.parse()?, to: to.parse()? },
-            ["slow-link", w, "by", delay, "jitter", jitter] => {
-                Self::SlowLink { whom: w.parse()?, delay: span(delay)?, jitter: span(jitter)? }
+            ["fail-sync", w] => Self::FailSync {
+                whom: w.parse()?,
+                once: false,
+            },
+            ["fail-sync", w, "once"] => Self::FailSync {
+                whom: w.parse()?,
+                once: true,
+            },
+            ["one-way", from, "to", to] => Self::OneWay {
+                from: from.parse()?,
+                to: to.parse()?,
+            },
+            ["clog", from, "to", to] => Self::Clog {
+                from: from.parse()?,
+                to: to.parse()?,
+            },
+            ["slow-link", w, "by", delay, "jitter", jitter] => Self::SlowLink {
+                whom: w.parse()?,
+                delay: span(delay)?,
+                jitter: span(jitter)?,
+            },
+            ["lossy-link", w, "by", loss, "resets", reset] => {
+                let ppm =
+                    |word| signed(word, "ppm").and_then(|ppm| u32::try_from(ppm).map_err(|_| wrong("below zero")));
+                Self::LossyLink {
+                    whom: w.parse()?,
+                    loss_ppm: ppm(loss)?,
+                    reset_ppm: ppm(reset)?,
+                }
             }
-            ["slow-disk", w, "by", by] => Self::SlowDisk { whom: w.parse()?, by: span(by)? },
-            ["slow-index-flush", w, "by", by] => Self::SlowIndexFlush { whom: w.parse()?, by: span(by)? },
-            ["clock-skew", w, "by", by] => Self::ClockSkew { whom: w.parse()?, by_ms: signed(by, "ms")? },
-            ["clock-drift", w, "by", by] => Self::ClockDrift { whom: w.parse()?, ppm: signed(by, "ppm")? },
-            ["clock-jump", w, "by", by] => Self::ClockJump { whom: w.parse()?, by_ms: signed(by, "ms")? },
+            ["slow-disk", w, "by", by] => Self::SlowDisk {
+                whom: w.parse()?,
+                by: span(by)?,
+            },
+            ["slow-index-flush", w, "by", by] => Self::SlowIndexFlush {
+                whom: w.parse()?,
+                by: span(by)?,
+            },
+            ["clock-skew", w, "by", by] => Self::ClockSkew {
+                whom: w.parse()?,
+                by_ms: signed(by, "ms")?,
+            },
+            ["clock-drift", w, "by", by] => Self::ClockDrift {
+                whom: w.parse()?,
+                ppm: signed(by, "ppm")?,
+            },
+            ["clock-jump", w, "by", by] => Self::ClockJump {
+                whom: w.parse()?,
+                by_ms: signed(by, "ms")?,
+            },
             _ => return Err(wrong("no fault has this name and these words")),
         })
     }
@@ -377,9 +445,24 @@ mod tests {
             Fault::Isolate(w()),
             Fault::CutOff(w()),
             Fault::Split(w()),
-            Fault::OneWay { from: w(), to: Whom::node(2) },
-            Fault::Clog { from: w(), to: Whom::node(2) },
-            Fault::SlowLink { whom: w(), delay: ms(20), jitter: Duration::from_micros(1500) },
+            Fault::OneWay {
+                from: w(),
+                to: Whom::node(2),
+            },
+            Fault::Clog {
+                from: w(),
+                to: Whom::node(2),
+            },
+            Fault::SlowLink {
+                whom: w(),
+                delay: ms(20),
+                jitter: Duration::from_micros(1500),
+            },
+            Fault::LossyLink {
+                whom: w(),
+                loss_ppm: 2000,
+                reset_ppm: 500,
+            },
             Fault::Mute(w()),
             Fault::ResetConnections(w()),
             Fault::Heal,
@@ -389,7 +472,10 @@ mod tests {
             Fault::FailSync { whom: w(), once: false },
             Fault::FlipBitOnRead(w()),
             Fault::RotBit(w()),
-            Fault::SlowIndexFlush { whom: w(), by: ms(2000) },
+            Fault::SlowIndexFlush {
+                whom: w(),
+                by: ms(2000),
+            },
             Fault::MendDisk(w()),
             Fault::ClockSkew { whom: w(), by_ms: -500 },
             Fault::ClockDrift { whom: w(), ppm: 200 },
@@ -404,7 +490,14 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_a_reason() {
-        for text in ["", "crash", "crash 3", "explode n1", "slow-disk n1 by 20", "clock-jump n1 by 3s"] {
+        for text in [
+            "",
+            "crash",
+            "crash 3",
+            "explode n1",
+            "slow-disk n1 by 20",
+            "clock-jump n1 by 3s",
+        ] {
             assert!(text.parse::<Fault>().is_err(), "{text}");
         }
     }

@@ -19,6 +19,16 @@ pub(super) fn rough_network() -> Scenario {
     let hurts = [
         long(Whom::Everyone),
         long(Whom::LeaderOf(0)),
+        Fault::LossyLink {
+            whom: Whom::Everyone,
+            loss_ppm: 5_000,
+            reset_ppm: 1_000,
+        },
+        Fault::LossyLink {
+            whom: Whom::Anyone,
+            loss_ppm: 50_000,
+            reset_ppm: 10_000,
+        },
         Fault::Mute(Whom::Anyone),
         Fault::Freeze(Whom::Anyone),
         Fault::Freeze(Whom::AMinority),
@@ -42,8 +52,6 @@ pub(super) fn rough_network() -> Scenario {
         ],
         ..Scenario::new("rough-network")
     };
-    scenario.net.link.loss = 0.002;
-    scenario.net.link.reset = 0.0005;
     scenario.net.link.jitter = Duration::from_millis(2);
     scenario
 }

@@ -33,7 +33,7 @@ fn set_up(scenario: &mut Scenario, throw: &mut impl RngExt) {
     if throw.random_bool(0.5) {
         raft.snapshot_entries = throw.random_range(20..300);
         raft.keep_entries = throw.random_range(5..40);
-        raft.snapshot_chunk = 1 << throw.random_range(10..16);
+        raft.snapshot_chunk = 1 << throw.random_range(12..16);
     }
     if throw.random_bool(0.3) {
         scenario.shape.config.cache.tail = 8 << 10;
@@ -44,10 +44,6 @@ fn set_up(scenario: &mut Scenario, throw: &mut impl RngExt) {
     if throw.random_bool(0.4) {
         scenario.net.link.latency = Duration::from_micros(throw.random_range(50..20_000));
         scenario.net.link.jitter = Duration::from_micros(throw.random_range(1..20_000));
-    }
-    if throw.random_bool(0.3) {
-        scenario.net.link.loss = throw.random_range(0.0..0.01);
-        scenario.net.link.reset = throw.random_range(0.0..0.001);
     }
     scenario.net.partial = throw.random_range(0.0..0.3);
     if throw.random_bool(0.5) {
@@ -120,7 +116,7 @@ fn hurt(throw: &mut impl RngExt, groups: u32) -> Fault {
         whom.clone()
     };
     let ms = |throw: &mut dyn rand::Rng, most| millis(throw.random_range(1..most));
-    match throw.random_range(0..24) {
+    match throw.random_range(0..25) {
         0 | 1 => Fault::Crash(anyone),
         2..=4 => Fault::PowerLoss(anyone),
         5 => Fault::Stop(whom),
@@ -164,6 +160,11 @@ fn hurt(throw: &mut impl RngExt, groups: u32) -> Fault {
         22 => Fault::ClockJump {
             whom,
             by_ms: throw.random_range(-100_000..100_000),
+        },
+        23 => Fault::LossyLink {
+            whom: anyone,
+            loss_ppm: throw.random_range(0..50_000),
+            reset_ppm: throw.random_range(0..5_000),
         },
         _ => Fault::ClockDrift {
             whom,

@@ -100,6 +100,7 @@ fn mends(hurt: &Fault) -> Vec<Fault> {
         | Fault::OneWay { .. }
         | Fault::Clog { .. }
         | Fault::SlowLink { .. }
+        | Fault::LossyLink { .. }
         | Fault::Mute(_) => vec![Fault::Heal],
         // A node whose disk fails ends itself.
         Fault::SlowDisk { .. }

@@ -109,6 +109,15 @@ impl Cluster {
                     self.0.net.set_link(host, other, link);
                 }
             }),
+            Fault::LossyLink { whom, loss_ppm, reset_ppm } => each(whom, &|id| {
+                let host = self.machine(id).host;
+                for other in self.everyone().filter(|other| *other != host) {
+                    let mut link = self.0.net.link(host, other);
+                    link.loss = f64::from(*loss_ppm) / 1e6;
+                    link.reset = f64::from(*reset_ppm) / 1e6;
+                    self.0.net.set_link(host, other, link);
+                }
+            }),
             Fault::Mute(whom) => each(whom, &|id| {
                 for client in &self.0.clients {
                     self.0.net.cut_one_way(self.machine(id).host, *client);
