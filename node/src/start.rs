@@ -7,9 +7,8 @@ use std::{
 };
 
 use futures_util::future::join;
-use net::rt;
+use net::{rt, serve::Shutdown};
 use rand::RngExt;
-use tokio::sync::Notify;
 
 use crate::{
     Core, Node, World,
@@ -62,36 +61,29 @@ fn list(problems: &[ConfigProblem]) -> String {
 /// The end of a node, wherever it comes from.
 #[derive(Default)]
 pub(crate) struct Ending {
-    /// Why it cannot go on, if it cannot enter its cluster.
-    outcast: Mutex<Option<String>>,
-    told: Notify,
-    begun: std::sync::atomic::AtomicBool,
+    /// Somebody wants it to end.
+    begun: Shutdown,
+    /// It has ended.
+    done: Shutdown,
+    /// It cannot enter its cluster, for this reason.
+    cast_out: Shutdown,
+    reason: Mutex<String>,
 }
 
 impl Ending {
+    /// Whether the node was told to end.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.is_begun()
+    }
+
     fn cast_out(&self, reason: String) {
-        *self.outcast.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
-        self.told.notify_waiters();
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        self.cast_out.begin();
     }
 
     async fn outcast(&self) -> String {
-        loop {
-            // In the queue before the look: nothing falls between the two.
-            let told = self.told.notified();
-            if let Some(reason) = self.outcast.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-                return reason;
-            }
-            told.await;
-        }
-    }
-
-    /// Whether the node was told to end.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.begun.load(std::sync::atomic::Ordering::Acquire)
-    }
-
-    fn begin(&self) {
-        self.begun.store(true, std::sync::atomic::Ordering::Release);
+        self.cast_out.begun().await;
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -143,10 +135,21 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
             });
         }
     };
-    drop(rt::spawn("enter", enter(core.clone())));
-    let chance = world.dice.stream("balance");
-    drop(rt::spawn("balance", balance(core.clone(), chance)));
+    until_the_end(&core, "enter", enter(core.clone()));
+    until_the_end(&core, "balance", balance(core.clone(), world.dice.stream("balance")));
     Ok(Node { core, door })
+}
+
+/// A task that ends with the node, if not before.
+fn until_the_end(core: &Arc<Core>, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    let begun = core.ending.begun.clone();
+    drop(rt::spawn(name, async move {
+        tokio::select! {
+            biased;
+            () = begun.begun() => {}
+            () = task => {}
+        }
+    }));
 }
 
 /// What the configuration says about the node's place.
@@ -181,14 +184,14 @@ async fn balance(core: Arc<Core>, mut chance: net::dice::Stream) {
     let settled = core.config.raft.election_max + BALANCE_EVERY;
     let mut reached = core.reached();
     let mut pause = settled;
-    while !core.ending.has_begun() {
+    loop {
         // Not in step with the others, or two nodes hand the same group to and fro.
         rt::sleep(pause.mul_f64(chance.random_range(1.0..1.4))).await;
         let now_reached = core.reached();
         pause = if now_reached != reached {
             reached = now_reached;
             settled
-        } else if !core.ending.has_begun() && core.groups.balance().await {
+        } else if core.groups.balance().await {
             BALANCE_NEXT
         } else {
             BALANCE_EVERY
@@ -197,7 +200,10 @@ async fn balance(core: Arc<Core>, mut chance: net::dice::Stream) {
 }
 
 pub(crate) async fn shutdown(core: &Core, door: &Door, drain: Duration) {
-    core.ending.begin();
+    if core.ending.begun.is_begun() {
+        return core.ending.done.begun().await;
+    }
+    core.ending.begun.begin();
     door.close();
     let handing_over = core.groups.transfer_all(drain);
     let draining = rt::timeout(drain, door.drained());
@@ -211,6 +217,7 @@ pub(crate) async fn shutdown(core: &Core, door: &Door, drain: Duration) {
     door.cut();
     core.peers.shutdown();
     core.groups.shutdown().await;
+    core.ending.done.begin();
 }
 
 impl Core {

@@ -1,0 +1,163 @@
+//! The program itself: what it prints, what it refuses, and with which exit code.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_holdfast");
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(BINARY).args(arguments).output().expect("it runs")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A server that runs until it is dropped.
+struct Running {
+    child: Child,
+    address: String,
+}
+
+impl Running {
+    fn start(data: &Path, more: &[&str]) -> Self {
+        let data = data.to_str().expect("UTF-8");
+        let arguments = [&["serve", "--listen", "127.0.0.1:0", "--data-dir", data], more].concat();
+        let mut child = Command::new(BINARY)
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let address = lines.find_map(|line| {
+            let line = line.expect("text");
+            Some(line.trim().strip_prefix("listening on ")?.split(',').next()?.to_owned())
+        });
+        // Whatever it says later must not fill the pipe.
+        let mut rest = lines;
+        let reading = move || while rest.next().is_some() {};
+        #[expect(clippy::disallowed_methods, reason = "this is outside of any node")]
+        drop(std::thread::spawn(reading));
+        Self {
+            child,
+            address: address.expect("it says where it listens"),
+        }
+    }
+
+    fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().expect("kill").success());
+        self.child.wait().expect("an end").code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_says_its_version() {
+    let output = run(&["version"]);
+    assert!(output.status.success());
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        format!("holdfast {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn a_configuration_is_checked_and_shown_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("node.toml");
+    std::fs::write(&file, "version = 1\n[http]\nmax_body = \"1MiB\"\n").expect("written");
+    let output = run(&["config", "check", file.to_str().expect("UTF-8")]);
+    assert!(output.status.success(), "{}", said(&output));
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        shown.contains("max_body = \"1MiB\"") && shown.contains("[journal]"),
+        "{shown}"
+    );
+
+    std::fs::write(&file, "version = 1\n[server]\nlistn = \"x\"\n").expect("written");
+    let output = run(&["config", "check", file.to_str().expect("UTF-8")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        said(&output).contains("server.listen"),
+        "the nearest key is named: {}",
+        said(&output)
+    );
+    let output = run(&["serve", "--config", file.to_str().expect("UTF-8")]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+}
+
+#[test]
+fn a_directory_in_use_or_of_another_is_refused_with_a_word_on_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let path = data.to_str().expect("UTF-8");
+    let running = Running::start(&data, &[]);
+
+    let output = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", path]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("in use by another process"), "{}", said(&output));
+
+    // Its journal can be looked at meanwhile.
+    let output = run(&["journal", "inspect", path]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("segment 0000000000000001"));
+    let output = run(&["journal", "inspect", path, "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["segments"][0]["id"], 1);
+
+    let other = folder.path().join("other");
+    let output = run(&[
+        "serve",
+        "--listen",
+        &running.address,
+        "--data-dir",
+        other.to_str().expect("UTF-8"),
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("cannot listen on"), "{}", said(&output));
+
+    assert_eq!(running.terminate(), Some(0));
+    let output = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", path, "--node-id", "2"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("belongs to node 1"), "{}", said(&output));
+    let output = run(&["journal", "inspect", other.join("none").to_str().expect("UTF-8")]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+}
+
+#[test]
+fn what_was_answered_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let curl = |arguments: &[&str]| {
+        let mut child = Command::new("curl")
+            .arg("-s")
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let mut said = String::new();
+        child.stdout.take()?.read_to_string(&mut said).ok()?;
+        child.wait().ok()?.success().then_some(said)
+    };
+    for round in 0..3 {
+        let running = Running::start(folder.path(), &[]);
+        let url = format!("http://{}/v1/stream/s", running.address);
+        let text = ["-H", "content-type: text/plain"];
+        if curl(&[&["-X", "PUT", &url][..], &text].concat()).is_none() {
+            return eprintln!("curl is not here: nothing was tested");
+        }
+        curl(&[&["--data-binary", "x", &url][..], &text].concat()).expect("appended");
+        assert_eq!(curl(&[&url]).expect("read"), "x".repeat(round + 1));
+        assert_eq!(running.terminate(), Some(0));
+    }
+}
