@@ -25,6 +25,7 @@ struct Changes {
     batch: Batch,
     /// The streams touched, as they are now.
     rows: BTreeMap<StreamName, Option<Arc<StreamRow>>>,
+    /// The claims put, as they are now. The index does not show them before the batch is written.
     claims: BTreeMap<(u64, String), Claim>,
     membership: bool,
     segments: Vec<u64>,
@@ -117,7 +118,15 @@ impl Machine {
             RowChange::Keep => {}
             RowChange::Put(row) => {
                 if let (Some(claim), Some(tuple)) = (transition.claim, command.producer()) {
-                    changes.claims.insert((row.incarnation, tuple.id.clone()), claim);
+                    let (group, generation, incarnation) = (self.group, state.generation, row.incarnation);
+                    let key = Key::Producer {
+                        group,
+                        generation,
+                        incarnation,
+                        id: &tuple.id,
+                    };
+                    changes.batch.put(key.encode(), claim.encode());
+                    changes.claims.insert((incarnation, tuple.id.clone()), claim);
                 }
                 changes.rows.insert(command.stream, Some(Arc::new(row)));
             }
@@ -127,8 +136,7 @@ impl Machine {
         }
         if let Some(incarnation) = transition.dropped {
             let (group, generation) = (self.group, state.generation);
-            // Claims of this incarnation in this batch come first, then the range that takes them all away.
-            self.put_claims(state, changes);
+            // Claims that this batch has put come before the range that takes them all away.
             let producers = KeyRange::producers(group, generation, incarnation);
             changes.batch.delete_range(producers.from, producers.to);
             changes.batch.put(
@@ -207,19 +215,6 @@ impl Machine {
         Ok(())
     }
 
-    fn put_claims(&self, state: &State, changes: &mut Changes) {
-        let (group, generation) = (self.group, state.generation);
-        for ((incarnation, id), claim) in std::mem::take(&mut changes.claims) {
-            let key = Key::Producer {
-                group,
-                generation,
-                incarnation,
-                id: &id,
-            };
-            changes.batch.put(key.encode(), claim.encode());
-        }
-    }
-
     /// Writes the batch; returns the streams that changed.
     fn write(
         &self,
@@ -227,7 +222,6 @@ impl Machine {
         mut changes: Changes,
     ) -> io::Result<BTreeMap<StreamName, Option<Arc<StreamRow>>>> {
         let (group, generation) = (self.group, state.generation);
-        self.put_claims(state, &mut changes);
         for (name, row) in &changes.rows {
             let key = Key::stream(group, generation, name).encode();
             match row {

@@ -1,6 +1,7 @@
 //! Groups on one node, and on three, in one process: a transport that can be cut, an index that forgets what was not
 //! flushed.
 
+mod batches;
 mod cluster;
 mod single;
 mod suite;
