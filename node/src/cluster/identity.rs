@@ -18,6 +18,8 @@ use super::record::{Founding, Unique};
 
 const NAME: &str = "identity";
 const BESIDE: &str = "identity.new";
+/// The folder of the journal. The identity is there before anything is in it.
+const JOURNAL: &str = "journal";
 const FIRST_WORDS: &str = "holdfast identity ";
 const VERSION: u32 = 1;
 
@@ -94,6 +96,12 @@ pub enum IdentityError {
          cannot know what it has promised, and must not start"
     )]
     Damaged(String),
+    /// There is none, in a directory that has been used.
+    #[error(
+        "the data directory holds a journal but no file `identity`: restore that file from a copy. Without it this node \
+         cannot know what it has promised, and must not start"
+    )]
+    Missing,
     /// The disk failed.
     #[error("the file `identity` in the data directory cannot be read or written: {0}")]
     Io(#[from] io::Error),
@@ -108,10 +116,13 @@ fn named(cluster: &str) -> String {
 }
 
 impl Identity {
-    /// Reads the file; `None` if there is none.
+    /// Reads the file; `None` if the directory is new.
     pub(super) async fn read(disk: &dyn Disk) -> Result<Option<Identity>, IdentityError> {
         let file = match disk.open(NAME).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let unused = disk.list(JOURNAL).await?.is_empty();
+                return if unused { Ok(None) } else { Err(IdentityError::Missing) };
+            }
             file => file?,
         };
         let length = file.len().await?;

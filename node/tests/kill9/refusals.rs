@@ -117,3 +117,36 @@ fn a_damaged_identity_is_refused() {
         refuses(node(folder.path(), "second", &[]), &["`identity`", "damaged"]).await;
     });
 }
+
+/// The head of a segment as `storage::journal` lays it out: the version is at 8, the checksum of the first 60 bytes at 60.
+#[test]
+fn a_journal_of_a_newer_version_is_refused() {
+    run(Duration::from_secs(30), async {
+        let folder = tempfile::tempdir().unwrap();
+        used(folder.path()).await;
+        let mut segments = 0;
+        for entry in fs::read_dir(folder.path().join("data/journal")).unwrap() {
+            let path = entry.unwrap().path();
+            let mut bytes = fs::read(&path).unwrap();
+            if bytes.starts_with(b"HOLDJRNL") {
+                bytes[8] += 1;
+                let crc = crc32c::crc32c(&bytes[..60]);
+                bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+                fs::write(&path, bytes).unwrap();
+                segments += 1;
+            }
+        }
+        assert!(segments > 0);
+        refuses(node(folder.path(), "second", &[]), &["journal", "version 2"]).await;
+    });
+}
+
+#[test]
+fn a_directory_that_lost_its_identity_is_refused() {
+    run(Duration::from_secs(30), async {
+        let folder = tempfile::tempdir().unwrap();
+        used(folder.path()).await;
+        fs::remove_file(folder.path().join("data/identity")).unwrap();
+        refuses(node(folder.path(), "second", &[]), &["holds a journal but no file `identity`"]).await;
+    });
+}
