@@ -6,6 +6,7 @@
 //! | [`nemesis`] | what harm comes next, and when? |
 //! | [`scenario`], [`runner`] | storm, calm, judgement |
 //! | [`transport`] | how the judge's clients reach simulated nodes |
+//! | [`story`] | one trap, told step by step |
 //! | [`keep`] | the corpus: what a failure leaves behind |
 //!
 //! The command is `cargo sim`. Everything here needs the feature `sim`.
@@ -16,4 +17,5 @@ pub mod keep;
 pub mod nemesis;
 pub mod runner;
 pub mod scenario;
+pub mod story;
 pub mod transport;

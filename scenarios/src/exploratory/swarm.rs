@@ -32,7 +32,7 @@ fn set_up(scenario: &mut Scenario, throw: &mut impl RngExt) {
     let raft = &mut scenario.shape.config.raft;
     if throw.random_bool(0.5) {
         raft.snapshot_entries = throw.random_range(20..300);
-        raft.keep_entries = throw.random_range(5..40);
+        raft.keep_entries = throw.random_range(5..20);
         raft.snapshot_chunk = 1 << throw.random_range(12..16);
     }
     if throw.random_bool(0.3) {

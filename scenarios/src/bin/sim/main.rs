@@ -128,6 +128,7 @@ fn main() -> ExitCode {
 }
 
 fn one(scenario: Scenario, seed: u64, trace: bool, json: bool) -> Run {
+    let traced = trace;
     let trace: Option<Box<dyn Trace>> =
         trace.then(|| Box::new(Written::to(BufWriter::new(stdout()))) as Box<dyn Trace>);
     let (nodes, streams, storm) = (scenario.shape.nodes, scenario.streams, scenario.storm);
@@ -141,11 +142,16 @@ fn one(scenario: Scenario, seed: u64, trace: bool, json: bool) -> Run {
         );
         return run;
     }
-    let (blows, lasted) = (run.blows.len(), run.lasted.as_secs_f64());
+    let (blows, lasted, storm) = (run.blows.len(), run.lasted.as_secs_f64(), storm.as_secs_f64());
+    // A trace must be the same whenever and wherever it is written.
+    let spent = if traced {
+        String::new()
+    } else {
+        format!(" in {spent:.2} s of yours")
+    };
     println!(
-        "  {} seed {seed}: {nodes} nodes, {streams} logs, {lasted:.0} s of their time ({:.0} s of storm) in {spent:.2} s of yours, {blows} blows",
+        "  {} seed {seed}: {nodes} nodes, {streams} logs, {lasted:.0} s of their time ({storm:.0} s of storm){spent}, {blows} blows",
         run.name,
-        storm.as_secs_f64(),
     );
     print!(
         "{}",
