@@ -155,6 +155,7 @@ fn observe(node: &Node, at_ns: u64, id: u64, life: u64) -> Vec<Observation> {
         group: status.group,
         term: status.term,
         voted_for: (status.voted_for != 0).then_some(status.voted_for),
+        elected: status.vote_committed,
         leads: status.role == "Leader" && status.vote_committed,
         committed: status.committed.map(place),
         applied: status.applied.map(place),

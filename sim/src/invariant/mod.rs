@@ -32,8 +32,10 @@ pub struct Observation {
     pub group: u32,
     /// The term of its vote.
     pub term: u64,
-    /// Whom it voted for in that term.
+    /// Whom it voted for in that term, or who leads it, if it has heard of that.
     pub voted_for: Option<u64>,
+    /// Whether a quorum made that one the leader. A node that voted for a loser then takes the winner's name.
+    pub elected: bool,
     /// Whether it believes to lead that term.
     pub leads: bool,
     /// The last entry known to be committed: index and term.

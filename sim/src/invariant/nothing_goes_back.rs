@@ -24,7 +24,9 @@ impl Invariant for NothingGoesBack {
         if seen.term < before.term {
             return broken(format!("the term went from {} to {}", before.term, seen.term));
         }
-        if seen.term == before.term && before.voted_for.is_some() && seen.voted_for != before.voted_for {
+        // A vote for a loser gives way to the name of the winner, never to another vote.
+        let learned = seen.elected && !before.elected;
+        if seen.term == before.term && before.voted_for.is_some() && seen.voted_for != before.voted_for && !learned {
             return broken(format!(
                 "in term {} the vote went from {:?} to {:?}",
                 seen.term, before.voted_for, seen.voted_for
@@ -74,6 +76,14 @@ mod tests {
     #[test]
     fn a_restart_that_votes_again_in_the_same_term_is_caught() {
         assert!(judge(&[at(1, 5, Some(1), 1), at(2, 5, Some(2), 1)]).is_err());
+    }
+
+    #[test]
+    fn a_vote_for_a_loser_gives_way_to_the_winner_but_the_winner_to_nobody() {
+        let elected = |voted_for| Observation { elected: true, ..at(1, 5, Some(voted_for), 1) };
+        assert_eq!(judge(&[at(1, 5, Some(1), 1), elected(2), elected(2)]), Ok(()));
+        assert!(judge(&[elected(2), elected(1)]).is_err());
+        assert!(judge(&[elected(2), at(1, 5, Some(1), 1)]).is_err());
     }
 
     #[test]
