@@ -7,6 +7,8 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use net::rt;
@@ -26,7 +28,7 @@ pub(super) struct Runtime;
 impl AsyncRuntime for Runtime {
     type JoinError = rt::JoinError;
     type JoinHandle<T: OptionalSend + 'static> = rt::JoinHandle<T>;
-    type Sleep = rt::Sleep;
+    type Sleep = Nap;
     type Instant = Moment;
     type TimeoutError = rt::Elapsed;
     type Timeout<R, T: Future<Output = R> + OptionalSend> = rt::Timeout<T>;
@@ -44,12 +46,17 @@ impl AsyncRuntime for Runtime {
         rt::spawn("raft", future)
     }
 
-    fn sleep(duration: Duration) -> rt::Sleep {
-        rt::sleep(duration)
+    fn sleep(duration: Duration) -> Nap {
+        Self::sleep_until(Moment::now() + duration)
     }
 
-    fn sleep_until(deadline: Moment) -> rt::Sleep {
-        rt::sleep_until(deadline.0)
+    fn sleep_until(deadline: Moment) -> Nap {
+        let short = deadline - Moment::now() < SHORT;
+        Nap {
+            sleep: rt::sleep_until(deadline.0),
+            short,
+            yielded: false,
+        }
     }
 
     fn timeout<R, F: Future<Output = R> + OptionalSend>(duration: Duration, future: F) -> rt::Timeout<F> {
@@ -83,6 +90,34 @@ impl AsyncRuntime for Runtime {
         T: Send + 'static,
     {
         rt::blocking(work).await.map_err(io::Error::other)
+    }
+}
+
+/// Sleeps below this only give way once. openraft gathers completed IO for a microsecond, which a timer that counts
+/// milliseconds would make a thousand.
+const SHORT: Duration = Duration::from_micros(100);
+
+/// A sleep; a very short one is a yield.
+#[derive(Debug)]
+pub(super) struct Nap {
+    sleep: rt::Sleep,
+    short: bool,
+    yielded: bool,
+}
+
+impl Future for Nap {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.short {
+            return Pin::new(&mut self.sleep).poll(cx);
+        }
+        if self.yielded {
+            return Poll::Ready(());
+        }
+        self.yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
