@@ -16,7 +16,7 @@ use sim::{
     disk::{FailSync, FalseDisk, PowerLoss, Timing},
     tell::Tell,
 };
-use storage::disk::{Disk, File, Fut};
+use storage::disk::{File, Fut};
 
 const SIZE: usize = 4000;
 

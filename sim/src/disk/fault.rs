@@ -74,8 +74,9 @@ pub enum FailSync {
 pub struct Faults {
     /// How slow it is.
     pub slow: Slow,
-    /// Which syncs fail. What a failed sync covered is written back in part or not at all, and never again: a later
-    /// sync that succeeds does not cover it, whether or not reads still show it.
+    /// Which syncs fail. The bytes that a failed sync covered are written back in part or not at all, and never again:
+    /// a later sync that succeeds does not cover them, whether or not reads still show them. Names are left for a later
+    /// sync of their folder.
     pub fail_sync: FailSync,
     /// How likely a write fails, 0 to 1, after a part of it took effect.
     pub fail_write_chance: f64,

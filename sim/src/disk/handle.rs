@@ -205,18 +205,22 @@ impl State {
 
     fn sync_dir(&mut self, folder: &str, upto: u64) -> io::Result<()> {
         let pending = self.store.take_pending_names(folder, upto);
+        let count = pending.len();
         let result = if self.sync_fails() {
-            loss::names_written_back(&mut self.store.durable_names, &pending, &mut self.dice);
+            let State { store, dice, .. } = self;
+            let left = loss::names_written_back(&mut store.durable_names, pending, dice);
             self.tell.line(
                 !upto,
-                format_args!("disk sync of folder {folder:?} fails, {} names", pending.len()),
+                format_args!(
+                    "disk sync of folder {folder:?} fails, {} of {count} names left",
+                    left.len()
+                ),
             );
+            self.store.give_back_names(left);
             Err(io::Error::other("the disk could not sync the folder"))
         } else {
-            self.tell.line(
-                upto,
-                format_args!("disk syncs folder {folder:?}: {} names", pending.len()),
-            );
+            self.tell
+                .line(upto, format_args!("disk syncs folder {folder:?}: {count} names"));
             for pending in &pending {
                 pending.change.apply(&mut self.store.durable_names);
             }

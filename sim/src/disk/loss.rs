@@ -4,7 +4,7 @@
 //! holds some version of itself between the last sync and now. The kinder ways (a prefix, a torn end) are cases of it
 //! that chance alone would hardly ever meet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use net::dice::Stream;
 use rand::RngExt;
@@ -74,7 +74,7 @@ pub(super) fn power_loss(store: &mut Store, how: PowerLoss, dice: &mut Stream) -
         None => names_kept(&mut store.durable_names, &pending, |_| dice.random()),
     };
     loss.names = pending.len();
-    loss.names_lost = pending.len() - kept;
+    loss.names_lost = pending.len() - kept.len();
     store.names = store.durable_names.clone();
     for inode in store.inodes.values_mut() {
         inode.open = 0;
@@ -115,26 +115,31 @@ pub(super) fn written_back(durable: &mut Image, pending: &[Pending<Change>], dic
     }
 }
 
-/// As [`written_back`], for names: each by itself, as far as they do not build on each other.
+/// As [`written_back`], for names: each by itself, as far as they do not build on each other. Returns the others.
+///
+/// Unlike bytes they are not forgotten: file systems keep changes of names in a log of their own, and either it is
+/// written later or nothing more is.
 pub(super) fn names_written_back(
     names: &mut BTreeMap<String, u64>,
-    pending: &[Pending<NameChange>],
+    mut pending: Vec<Pending<NameChange>>,
     dice: &mut Stream,
-) {
-    names_kept(names, pending, |_| dice.random());
+) -> Vec<Pending<NameChange>> {
+    let kept = names_kept(names, &pending, |_| dice.random());
+    pending.retain(|pending| !kept.contains(&pending.at));
+    pending
 }
 
-/// Applies the chosen changes and what they build on; returns how many these are.
+/// Applies the chosen changes and what they build on; returns the places of these.
 fn names_kept(
     names: &mut BTreeMap<String, u64>,
     pending: &[Pending<NameChange>],
     chosen: impl FnMut(&Pending<NameChange>) -> bool,
-) -> usize {
+) -> BTreeSet<u64> {
     let kept = with_what_they_build_on(pending, chosen);
     for pending in pending.iter().filter(|pending| kept.contains(&pending.at)) {
         pending.change.apply(names);
     }
-    kept.len()
+    kept
 }
 
 /// The one moment of the whole disk up to which everything is kept, if there is one.

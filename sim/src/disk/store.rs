@@ -268,6 +268,12 @@ impl Store {
         taken
     }
 
+    /// Makes changes pending again that were taken out.
+    pub(super) fn give_back_names(&mut self, names: Vec<Pending<NameChange>>) {
+        self.pending_names.extend(names);
+        self.pending_names.sort_by_key(|pending| pending.at);
+    }
+
     /// Forgets files without a name and without a handle.
     pub(super) fn collect(&mut self) {
         let named: BTreeSet<u64> = (self.names.values().chain(self.durable_names.values()).copied())

@@ -360,6 +360,28 @@ fn a_failed_sync_loses_what_it_covered_though_a_later_one_succeeds() {
 }
 
 #[test]
+fn a_failed_sync_of_a_folder_may_lose_names_until_the_next_one() {
+    let (mut kept, mut lost) = (0, 0);
+    for seed in 0..40 {
+        let disk = disk(seed);
+        let mounted = disk.mount();
+        now(mounted.create("a")).unwrap();
+        disk.change(|faults| faults.fail_sync = FailSync::Once);
+        now(mounted.sync_dir("")).unwrap_err();
+        let fork = disk.fork(&Dice::from_seed(seed));
+        fork.power_loss(PowerLoss::LoseAll);
+        if fork.files().is_empty() {
+            lost += 1
+        } else {
+            kept += 1
+        }
+        now(mounted.sync_dir("")).unwrap();
+        assert_eq!(disk.durable_files(), ["a"]);
+    }
+    assert!(kept > 0 && lost > 0, "{kept} {lost}");
+}
+
+#[test]
 fn syncs_that_fail_for_good_fail_until_mended() {
     let disk = disk(1);
     let mounted = disk.mount();
