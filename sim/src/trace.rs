@@ -20,7 +20,12 @@ impl<W: Write + Send> Written<W> {
 
 impl<W: Write + Send> Trace for Written<W> {
     fn line(&mut self, at_ns: u64, host: &str, what: fmt::Arguments<'_>) {
-        let _ = writeln!(self.0, "{:>4}.{:09} {host:<6} {what}", at_ns / 1_000_000_000, at_ns % 1_000_000_000);
+        let _ = writeln!(
+            self.0,
+            "{:>4}.{:09} {host:<6} {what}",
+            at_ns / 1_000_000_000,
+            at_ns % 1_000_000_000
+        );
     }
 }
 
@@ -38,7 +43,10 @@ impl Kept {
 
 impl Write for Kept {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

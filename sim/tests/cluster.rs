@@ -34,7 +34,10 @@ async fn whole(cluster: &Cluster) {
         }
         cluster.pass(Duration::from_millis(100)).await;
     }
-    panic!("after twenty seconds: {pending:?}; last words: {:?}", cluster.last_words());
+    panic!(
+        "after twenty seconds: {pending:?}; last words: {:?}",
+        cluster.last_words()
+    );
 }
 
 /// Appends through one node, reads through another, with whatever happens in between.
@@ -70,7 +73,10 @@ fn tale(seed: u64, nodes: u32, between: impl Fn(&Cluster) + Send + 'static) -> (
         watch.abort();
         assert_eq!(cluster.broken(), None);
         let (observations, confirmed) = cluster.observations();
-        assert!(observations > 100 && confirmed > 0, "{observations} observations, {confirmed} confirmed on disks");
+        assert!(
+            observations > 100 && confirmed > 0,
+            "{observations} observations, {confirmed} confirmed on disks"
+        );
     });
     if let Err(halt) = told {
         let text = kept.text();

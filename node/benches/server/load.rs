@@ -51,25 +51,46 @@ impl Load {
     }
 
     async fn run(&self, authorities: &[String], count: u64) -> Run {
-        let client = Client::new(ClientOptions { idle_max: self.connections, ..ClientOptions::default() });
+        let client = Client::new(ClientOptions {
+            idle_max: self.connections,
+            ..ClientOptions::default()
+        });
         for at in 0..self.streams {
-            let uri = format!("http://{}/v1/stream/{}", authorities[at % authorities.len()], stream_name(at));
-            let put = Request::put(uri).header("content-type", "application/octet-stream").body(Full::new(Bytes::new()));
-            let answer = client.call(put.expect("a request"), Duration::from_secs(10)).await.expect("an answer");
+            let uri = format!(
+                "http://{}/v1/stream/{}",
+                authorities[at % authorities.len()],
+                stream_name(at)
+            );
+            let put = Request::put(uri)
+                .header("content-type", "application/octet-stream")
+                .body(Full::new(Bytes::new()));
+            let answer = client
+                .call(put.expect("a request"), Duration::from_secs(10))
+                .await
+                .expect("an answer");
             assert!(answer.status().is_success(), "PUT: {}", answer.status());
         }
         let body = Bytes::from(vec![b'x'; self.body]);
-        let (began, next, budget) = (Instant::now(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(count)));
+        let (began, next, budget) = (
+            Instant::now(),
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(AtomicU64::new(count)),
+        );
         let mut tasks = Vec::new();
         for connection in 0..self.connections {
             // A client of its own for each: one connection, as a real client has.
-            let client = Client::new(ClientOptions { idle_max: 1, ..ClientOptions::default() });
+            let client = Client::new(ClientOptions {
+                idle_max: 1,
+                ..ClientOptions::default()
+            });
             let authority = authorities[connection % authorities.len()].clone();
             let (body, next, budget, load) = (body.clone(), next.clone(), budget.clone(), *self);
             tasks.push(net::rt::spawn("appender", async move {
                 let (mut latencies, mut failed) = (Vec::new(), 0_u64);
                 while began.elapsed() < load.span
-                    && budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+                    && budget
+                        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                        .is_ok()
                 {
                     let stream = stream_name(next.fetch_add(1, Ordering::Relaxed) % load.streams);
                     let post = Request::post(format!("http://{authority}/v1/stream/{stream}"))
@@ -91,7 +112,12 @@ impl Load {
             failed += failed_of_one;
         }
         latencies_us.sort_unstable();
-        Run { acknowledged: latencies_us.len() as u64, failed, span: began.elapsed(), latencies_us }
+        Run {
+            acknowledged: latencies_us.len() as u64,
+            failed,
+            span: began.elapsed(),
+            latencies_us,
+        }
     }
 }
 
@@ -109,8 +135,15 @@ impl Run {
     /// For a person.
     pub fn sentence(&self) -> String {
         let (p50, p99) = (self.quantile_us(0.5) as f64 / 1e3, self.quantile_us(0.99) as f64 / 1e3);
-        let failed = if self.failed == 0 { String::new() } else { format!(" · {} FAILED", self.failed) };
-        format!("{:.0} appends/s · p50 {p50:.2} ms · p99 {p99:.2} ms{failed}", self.per_second())
+        let failed = if self.failed == 0 {
+            String::new()
+        } else {
+            format!(" · {} FAILED", self.failed)
+        };
+        format!(
+            "{:.0} appends/s · p50 {p50:.2} ms · p99 {p99:.2} ms{failed}",
+            self.per_second()
+        )
     }
 
     /// For a machine.

@@ -5,7 +5,10 @@
 //! line choose: `cargo bench -p node --features real -- append-three hot-three`.
 
 // A benchmark stands outside the node: it takes time, files and processes from the machine.
-#![expect(clippy::disallowed_methods, reason = "a benchmark measures the machine's own time and files")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark measures the machine's own time and files"
+)]
 
 mod load;
 mod null;
@@ -30,7 +33,12 @@ fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
     let all = net::rt::block_on(async move {
-        let spread = Load { streams: 100, connections: 32, body: KIB, span: Duration::from_secs(10) };
+        let spread = Load {
+            streams: 100,
+            connections: 32,
+            body: KIB,
+            span: Duration::from_secs(10),
+        };
         let hot = Load { streams: 1, ..spread };
         if wanted("null") {
             null_server(&spread).await;
@@ -88,17 +96,30 @@ async fn append(name: &str, nodes: usize, load: &Load) {
     let servers = start(folder.path(), nodes).await;
     let authorities: Vec<String> = servers.iter().map(|s| s.authority.clone()).collect();
     // Leaders settle and caches warm before anything is measured.
-    Load { span: Duration::from_secs(3), ..*load }.append(&authorities).await;
+    Load {
+        span: Duration::from_secs(3),
+        ..*load
+    }
+    .append(&authorities)
+    .await;
     let cpu = |servers: &[Server]| servers.iter().map(Server::cpu_us).sum::<u64>();
     let before = cpu(&servers);
     let run = load.append(&authorities).await;
     let per_append = (cpu(&servers) - before) as f64 / run.acknowledged.max(1) as f64;
     let null = null::serve().await.expect("a listener");
-    let ceiling = Load { span: Duration::from_secs(3), ..*load }.append(&[null]).await;
+    let ceiling = Load {
+        span: Duration::from_secs(3),
+        ..*load
+    }
+    .append(&[null])
+    .await;
     let ratio = run.per_second() / ceiling.per_second();
     say(
         name,
-        &format!("{} · {per_append:.0} µs CPU an append · {ratio:.2} of a server that does nothing", run.sentence()),
+        &format!(
+            "{} · {per_append:.0} µs CPU an append · {ratio:.2} of a server that does nothing",
+            run.sentence()
+        ),
         run.figures(Some(json!({ "cpu_us_per_append": per_append, "ratio_to_null": ratio }))),
     );
 }
@@ -113,7 +134,12 @@ async fn idle() {
     let (now, peak) = servers[0].memory_kib();
     say(
         "idle",
-        &format!("{} MiB resident (highest {} MiB), {:.1} ms CPU a second", now / 1024, peak / 1024, cpu_us as f64 / 5e3),
+        &format!(
+            "{} MiB resident (highest {} MiB), {:.1} ms CPU a second",
+            now / 1024,
+            peak / 1024,
+            cpu_us as f64 / 5e3
+        ),
         json!({ "rss_kib": now, "peak_kib": peak, "cpu_ms_per_s": cpu_us as f64 / 5e3 }),
     );
 }
@@ -121,7 +147,12 @@ async fn idle() {
 async fn restart(records: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut servers = start(folder.path(), 1).await;
-    let load = Load { streams: 100, connections: 32, body: KIB, span: Duration::from_secs(120) };
+    let load = Load {
+        streams: 100,
+        connections: 32,
+        body: KIB,
+        span: Duration::from_secs(120),
+    };
     let run = load.append_count(&[servers[0].authority.clone()], records).await;
     servers[0].again().expect("a restart");
     let client = Client::default();
@@ -129,7 +160,11 @@ async fn restart(records: usize) {
     let took = servers[0].ready(&client, &path).await;
     say(
         "restart",
-        &format!("killed with {} records of 1 KiB, readable after {} ms", run.acknowledged, took.as_millis()),
+        &format!(
+            "killed with {} records of 1 KiB, readable after {} ms",
+            run.acknowledged,
+            took.as_millis()
+        ),
         json!({ "records": run.acknowledged, "readable_after_ms": took.as_millis() as u64 }),
     );
 }
@@ -144,13 +179,25 @@ async fn slow_readers(readers: usize, mib: usize) {
     let octets = "application/octet-stream";
     let call = |request: Request<Full<Bytes>>| {
         let client = client.clone();
-        async move { client.call(request, Duration::from_secs(60)).await.expect("an answer").status() }
+        async move {
+            client
+                .call(request, Duration::from_secs(60))
+                .await
+                .expect("an answer")
+                .status()
+        }
     };
-    let put = Request::put(&url).header("content-type", octets).body(Full::new(Bytes::new())).expect("a request");
+    let put = Request::put(&url)
+        .header("content-type", octets)
+        .body(Full::new(Bytes::new()))
+        .expect("a request");
     assert!(call(put).await.is_success());
     let piece = Bytes::from(vec![b'x'; 4 * KIB * KIB]);
     for _ in 0..mib / 4 {
-        let post = Request::post(&url).header("content-type", octets).body(Full::new(piece.clone())).expect("a request");
+        let post = Request::post(&url)
+            .header("content-type", octets)
+            .body(Full::new(piece.clone()))
+            .expect("a request");
         assert!(call(post).await.is_success());
     }
     let (written, _) = servers[0].memory_kib();

@@ -24,7 +24,14 @@ pub async fn serve() -> io::Result<String> {
                     let answer = Response::builder().status(204).body(Empty::<Bytes>::new());
                     Ok::<_, Infallible>(answer.expect("a valid answer"))
                 });
-                let _ = serve_connection(stream, Protocol::Http1, answer, &Limits::default(), &Shutdown::default()).await;
+                let _ = serve_connection(
+                    stream,
+                    Protocol::Http1,
+                    answer,
+                    &Limits::default(),
+                    &Shutdown::default(),
+                )
+                .await;
             });
         }
     });

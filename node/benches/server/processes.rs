@@ -29,7 +29,11 @@ impl Drop for Server {
 impl Server {
     fn start(authority: String, arguments: Vec<String>) -> io::Result<Self> {
         let child = spawn(&arguments)?;
-        Ok(Self { child, authority, arguments })
+        Ok(Self {
+            child,
+            authority,
+            arguments,
+        })
     }
 
     /// SIGKILL.
@@ -59,7 +63,10 @@ impl Server {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let of = |name: &str| {
             let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-            line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0)
+            line.split_whitespace()
+                .nth(1)
+                .and_then(|kib| kib.parse().ok())
+                .unwrap_or(0)
         };
         (of("VmRSS:"), of("VmHWM:"))
     }
@@ -69,11 +76,17 @@ impl Server {
         let began = Instant::now();
         loop {
             let request = Request::get(format!("http://{}{path}", self.authority)).body(Full::new(Bytes::new()));
-            let answer = client.call(request.expect("a valid request"), Duration::from_secs(1)).await;
+            let answer = client
+                .call(request.expect("a valid request"), Duration::from_secs(1))
+                .await;
             if answer.is_ok_and(|answer| answer.status() == 200) {
                 return began.elapsed();
             }
-            assert!(began.elapsed() < Duration::from_secs(60), "{} does not answer {path}", self.authority);
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "{} does not answer {path}",
+                self.authority
+            );
             net::rt::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -92,17 +105,25 @@ fn spawn(arguments: &[String]) -> io::Result<Child> {
 pub fn one(folder: &Path) -> io::Result<Server> {
     let authority = format!("127.0.0.1:{}", free_port()?);
     let data = folder.join("data").display().to_string();
-    let arguments = ["serve", "--listen", &authority, "--data-dir", &data].map(String::from).to_vec();
+    let arguments = ["serve", "--listen", &authority, "--data-dir", &data]
+        .map(String::from)
+        .to_vec();
     Server::start(authority, arguments)
 }
 
 /// Three nodes that know each other.
 pub fn three(folder: &Path) -> io::Result<Vec<Server>> {
-    let authorities: Vec<String> = (0..3).map(|_| Ok(format!("127.0.0.1:{}", free_port()?))).collect::<io::Result<_>>()?;
+    let authorities: Vec<String> = (0..3)
+        .map(|_| Ok(format!("127.0.0.1:{}", free_port()?)))
+        .collect::<io::Result<_>>()?;
     let mut servers = Vec::new();
     for (at, own) in authorities.iter().enumerate() {
         let id = at + 1;
-        let routes: Vec<String> = authorities.iter().filter(|a| *a != own).map(|a| format!("{a:?}")).collect();
+        let routes: Vec<String> = authorities
+            .iter()
+            .filter(|a| *a != own)
+            .map(|a| format!("{a:?}"))
+            .collect();
         let data = folder.join(format!("data{id}"));
         let config = format!(
             "version = 1\n[server]\nnode_id = {id}\nlisten = {own:?}\nadvertise = {own:?}\ndata_dir = {data:?}\n\
@@ -111,7 +132,9 @@ pub fn three(folder: &Path) -> io::Result<Vec<Server>> {
         );
         let file = folder.join(format!("node{id}.toml"));
         fs::write(&file, config)?;
-        let arguments = ["serve", "--config", &file.display().to_string()].map(String::from).to_vec();
+        let arguments = ["serve", "--config", &file.display().to_string()]
+            .map(String::from)
+            .to_vec();
         servers.push(Server::start(own.clone(), arguments)?);
     }
     Ok(servers)

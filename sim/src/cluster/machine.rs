@@ -107,7 +107,8 @@ impl Cluster {
         }
         self.0.control.boot(machine.host);
         let cluster = self.clone();
-        self.0.control.spawn_on(HostId::WORLD, "init", async move { cluster.supervise(id).await });
+        let init = async move { cluster.supervise(id).await };
+        drop(self.0.control.spawn_on(HostId::WORLD, "init", init));
     }
 
     /// Starts a node again and again, for as long as it is meant to run and its machine is up.
@@ -193,13 +194,17 @@ impl Cluster {
         let machine = &self.0.machines[id as usize - 1];
         let Some(node) = machine.node() else { return };
         let (cluster, drain, life) = (self.clone(), self.0.shape.config.server.drain, machine.life());
-        let shutdown = self.0.control.spawn_on(machine.host, "sigterm", async move { node.shutdown(drain).await });
-        self.0.control.spawn_on(HostId::WORLD, "sigterm", async move {
+        let shutdown = self
+            .0
+            .control
+            .spawn_on(machine.host, "sigterm", async move { node.shutdown(drain).await });
+        let end = async move {
             let _ = shutdown.await;
             let machine = &cluster.0.machines[id as usize - 1];
             if machine.life() == life && machine.is_wanted() {
                 cluster.kill(id, Down::Crash);
             }
-        });
+        };
+        drop(self.0.control.spawn_on(HostId::WORLD, "sigterm", end));
     }
 }

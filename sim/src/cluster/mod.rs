@@ -62,7 +62,12 @@ impl Shape {
         config.cache.tail = 256 << 10;
         config.cache.streams = 16;
         config.server.drain = Duration::from_secs(2);
-        Self { nodes, groups, clients: 4, config }
+        Self {
+            nodes,
+            groups,
+            clients: 4,
+            config,
+        }
     }
 }
 
@@ -108,7 +113,14 @@ impl Cluster {
             confirmed_on_disks: 0,
         };
         let control = control.clone();
-        Self(Arc::new(Inner { control, net, shape, machines, clients, state: Mutex::new(state) }))
+        Self(Arc::new(Inner {
+            control,
+            net,
+            shape,
+            machines,
+            clients,
+            state: Mutex::new(state),
+        }))
     }
 
     /// How big it is, and how it is set.
@@ -159,7 +171,10 @@ impl Cluster {
         config.server.node_id = u64::from(id);
         config.server.listen.clone_from(&own);
         config.server.advertise = Some(own);
-        let others = machines.iter().filter(|machine| machine.id != id).map(|machine| authority(machine.host));
+        let others = machines
+            .iter()
+            .filter(|machine| machine.id != id)
+            .map(|machine| authority(machine.host));
         config.cluster = Some(ClusterSection {
             name: "sim".into(),
             bootstrap_node_id: 1,

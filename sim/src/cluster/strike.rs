@@ -21,7 +21,9 @@ impl Cluster {
             *whom = Whom::Nodes(self.settle(whom));
         }
         let at_ns = self.0.control.now_ns();
-        self.0.control.tell(HostId::WORLD, 0xb10, format_args!("strikes: {fault}"));
+        self.0
+            .control
+            .tell(HostId::WORLD, 0xb10, format_args!("strikes: {fault}"));
         self.state().struck.push((at_ns, fault.clone()));
         self.befall(&fault);
         fault
@@ -48,7 +50,11 @@ impl Cluster {
             Whom::FollowerOf(group) => {
                 let leader = leader_of(*group);
                 let others: Vec<u32> = (1..=nodes).filter(|id| Some(*id) != leader).collect();
-                if others.is_empty() { vec![1] } else { vec![others[any() as usize % others.len()]] }
+                if others.is_empty() {
+                    vec![1]
+                } else {
+                    vec![others[any() as usize % others.len()]]
+                }
             }
             Whom::Anyone => vec![any()],
             Whom::AMinority => {
@@ -109,7 +115,11 @@ impl Cluster {
                     self.0.net.set_link(host, other, link);
                 }
             }),
-            Fault::LossyLink { whom, loss_ppm, reset_ppm } => each(whom, &|id| {
+            Fault::LossyLink {
+                whom,
+                loss_ppm,
+                reset_ppm,
+            } => each(whom, &|id| {
                 let host = self.machine(id).host;
                 for other in self.everyone().filter(|other| *other != host) {
                     let mut link = self.0.net.link(host, other);
@@ -125,16 +135,24 @@ impl Cluster {
             }),
             Fault::ResetConnections(whom) => each(whom, &|id| self.0.net.reset_all_of(self.machine(id).host)),
             Fault::Heal => self.0.net.heal_all(),
-            Fault::SlowDisk { whom, by } => each(whom, &|id| self.machine(id).disk.change(|faults| faults.slow.by = *by)),
+            Fault::SlowDisk { whom, by } => {
+                each(whom, &|id| self.machine(id).disk.change(|faults| faults.slow.by = *by))
+            }
             Fault::FullDisk(whom) => each(whom, &|id| self.machine(id).disk.fill(0)),
             Fault::FailSync { whom, once } => {
                 let how = if *once { FailSync::Once } else { FailSync::ForGood };
-                each(whom, &|id| self.machine(id).disk.change(|faults| faults.fail_sync = how));
+                each(whom, &|id| {
+                    self.machine(id).disk.change(|faults| faults.fail_sync = how)
+                });
             }
-            Fault::FlipBitOnRead(whom) => each(whom, &|id| self.machine(id).disk.change(|faults| faults.flip_next = true)),
+            Fault::FlipBitOnRead(whom) => each(whom, &|id| {
+                self.machine(id).disk.change(|faults| faults.flip_next = true)
+            }),
             Fault::RotBit(whom) => each(whom, &|id| drop(self.machine(id).disk.rot_somewhere(JOURNAL))),
             Fault::SlowIndexFlush { whom, by } => {
-                each(whom, &|id| self.machine(id).index.change(|faults| faults.slow_flush = *by));
+                each(whom, &|id| {
+                    self.machine(id).index.change(|faults| faults.slow_flush = *by)
+                });
             }
             Fault::MendDisk(whom) => each(whom, &|id| self.mend_disk(id)),
             Fault::ClockSkew { whom, by_ms } => each(whom, &|id| self.machine(id).clock.skew(*by_ms)),
@@ -174,7 +192,11 @@ impl Cluster {
     }
 
     fn everyone(&self) -> impl Iterator<Item = HostId> {
-        self.0.machines.iter().map(|machine| machine.host).chain(self.0.clients.iter().copied())
+        self.0
+            .machines
+            .iter()
+            .map(|machine| machine.host)
+            .chain(self.0.clients.iter().copied())
     }
 
     fn ways(&self, from: &Whom, to: &Whom, close: impl Fn(HostId, HostId)) {

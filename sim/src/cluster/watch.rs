@@ -68,7 +68,10 @@ impl Cluster {
         let mut leaders = vec![None; self.0.shape.groups as usize];
         for machine in &self.0.machines {
             let Some(node) = machine.node() else { continue };
-            for seen in observe(&node, 0, u64::from(machine.id), 0).iter().filter(|seen| seen.leads) {
+            for seen in observe(&node, 0, u64::from(machine.id), 0)
+                .iter()
+                .filter(|seen| seen.leads)
+            {
                 let known: &mut Option<(u64, u32)> = &mut leaders[seen.group as usize];
                 if known.is_none_or(|(term, _)| term < seen.term) {
                     *known = Some((seen.term, machine.id));
@@ -82,14 +85,24 @@ impl Cluster {
     /// all replicas have applied the same.
     #[must_use]
     pub fn pending(&self) -> Option<String> {
-        let mut applied: BTreeMap<u32, (u32, Option<(u64, u64)>, u64)> = BTreeMap::new();
+        /// A node, how far it has applied, and what came out.
+        type Applied = (u32, Option<(u64, u64)>, u64);
+        let mut applied: BTreeMap<u32, Applied> = BTreeMap::new();
         for machine in &self.0.machines {
-            let Some(node) = machine.node() else { return Some(format!("n{} does not run", machine.id)) };
+            let Some(node) = machine.node() else {
+                return Some(format!("n{} does not run", machine.id));
+            };
             let seen = observe(&node, 0, u64::from(machine.id), 0);
             if seen.len() < self.0.shape.groups as usize {
                 return Some(format!("n{} has not started all groups", machine.id));
             }
-            for Observation { group, applied: at, digest, .. } in seen {
+            for Observation {
+                group,
+                applied: at,
+                digest,
+                ..
+            } in seen
+            {
                 let (first, there, theirs) = *applied.entry(group).or_insert((machine.id, at, digest));
                 if (there, theirs) != (at, digest) {
                     return Some(format!(
@@ -120,7 +133,10 @@ impl Cluster {
         }
         let mut disks = Vec::new();
         for machine in &self.0.machines {
-            let disk = machine.disk.fork(&self.0.control.dice()).with_timing(crate::disk::Timing::none());
+            let disk = machine
+                .disk
+                .fork(&self.0.control.dice())
+                .with_timing(crate::disk::Timing::none());
             disk.mend();
             disk.power_loss(PowerLoss::LoseAll);
             let mut found: BTreeMap<u32, Durable> = BTreeMap::new();
@@ -129,15 +145,21 @@ impl Cluster {
                 continue;
             };
             let segment_bytes = self.0.shape.config.journal.segment;
-            let options = journal::Options { identity, segment_bytes, ..journal::Options::default() };
+            let options = journal::Options {
+                identity,
+                segment_bytes,
+                ..journal::Options::default()
+            };
             let mut visit = |record: Recovered| collect(&mut found, &record);
             let opened = Journal::open(disk.mount(), "journal", options, &mut visit).await;
             // A journal that cannot be read holds nothing for sure; a majority must still have everything.
             disks.push(if opened.is_ok() { found } else { BTreeMap::new() });
         }
         for (group, (index, term)) in committed {
-            let of_group: Vec<Durable> =
-                disks.iter().map(|disk| disk.get(&group).cloned().unwrap_or_default()).collect();
+            let of_group: Vec<Durable> = disks
+                .iter()
+                .map(|disk| disk.get(&group).cloned().unwrap_or_default())
+                .collect();
             committed_is_on_a_majority(group, index, term, &of_group)?;
             self.state().confirmed_on_disks += 1;
         }

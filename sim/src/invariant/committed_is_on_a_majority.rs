@@ -45,12 +45,19 @@ mod tests {
     use super::*;
 
     fn disk(entries: &[(u64, u64)], covered_to: u64) -> Durable {
-        Durable { entries: entries.iter().copied().collect(), covered_to }
+        Durable {
+            entries: entries.iter().copied().collect(),
+            covered_to,
+        }
     }
 
     #[test]
     fn two_of_three_are_enough() {
-        let disks = [disk(&[(1, 1), (2, 1)], 0), disk(&[(1, 1), (2, 1)], 0), disk(&[(1, 1)], 0)];
+        let disks = [
+            disk(&[(1, 1), (2, 1)], 0),
+            disk(&[(1, 1), (2, 1)], 0),
+            disk(&[(1, 1)], 0),
+        ];
         assert_eq!(committed_is_on_a_majority(0, 2, 1, &disks), Ok(()));
     }
 

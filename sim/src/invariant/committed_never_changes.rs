@@ -36,13 +36,22 @@ mod tests {
     use super::*;
 
     fn committed(node: u64, index: u64, term: u64) -> Observation {
-        Observation { node, committed: Some((index, term)), ..Observation::default() }
+        Observation {
+            node,
+            committed: Some((index, term)),
+            ..Observation::default()
+        }
     }
 
     #[test]
     fn nodes_may_learn_of_the_same_commit_one_after_the_other() {
         let mut invariant = CommittedNeverChanges::default();
-        for seen in [committed(1, 5, 2), committed(2, 5, 2), committed(3, 4, 2), committed(1, 6, 3)] {
+        for seen in [
+            committed(1, 5, 2),
+            committed(2, 5, 2),
+            committed(3, 4, 2),
+            committed(1, 6, 3),
+        ] {
             assert_eq!(invariant.observe(&seen), Ok(()));
         }
     }
@@ -58,7 +67,11 @@ mod tests {
     fn what_was_applied_was_committed() {
         let mut invariant = CommittedNeverChanges::default();
         assert_eq!(invariant.observe(&committed(1, 5, 2)), Ok(()));
-        let applied = Observation { node: 2, applied: Some((5, 1)), ..Observation::default() };
+        let applied = Observation {
+            node: 2,
+            applied: Some((5, 1)),
+            ..Observation::default()
+        };
         assert!(invariant.observe(&applied).is_err());
     }
 }

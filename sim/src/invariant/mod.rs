@@ -92,7 +92,9 @@ impl Invariants {
     /// The first property that does not hold.
     pub fn observe(&mut self, seen: &Observation) -> Result<(), Broken> {
         self.observations += 1;
-        self.watched.iter_mut().try_for_each(|invariant| invariant.observe(seen))
+        self.watched
+            .iter_mut()
+            .try_for_each(|invariant| invariant.observe(seen))
     }
 
     /// How many observations were made: a run without any has proved nothing.

@@ -16,10 +16,15 @@ pub struct NothingGoesBack {
 
 impl Invariant for NothingGoesBack {
     fn observe(&mut self, seen: &Observation) -> Result<(), Broken> {
-        let Some(before) = self.last.insert((seen.group, seen.node), *seen) else { return Ok(()) };
+        let Some(before) = self.last.insert((seen.group, seen.node), *seen) else {
+            return Ok(());
+        };
         let broken = |because: String| {
             let because = format!("group {} on n{}: {because}", seen.group, seen.node);
-            Err(Broken { invariant: "nothing-goes-back", because })
+            Err(Broken {
+                invariant: "nothing-goes-back",
+                because,
+            })
         };
         if seen.term < before.term {
             return broken(format!("the term went from {} to {}", before.term, seen.term));
@@ -34,7 +39,10 @@ impl Invariant for NothingGoesBack {
         }
         if seen.life == before.life {
             if seen.committed < before.committed {
-                return broken(format!("committed went from {:?} to {:?}", before.committed, seen.committed));
+                return broken(format!(
+                    "committed went from {:?} to {:?}",
+                    before.committed, seen.committed
+                ));
             }
             if seen.applied < before.applied {
                 return broken(format!("applied went from {:?} to {:?}", before.applied, seen.applied));
@@ -50,7 +58,14 @@ mod tests {
 
     fn at(life: u64, term: u64, voted_for: Option<u64>, committed: u64) -> Observation {
         let committed = Some((committed, term));
-        Observation { node: 1, life, term, voted_for, committed, ..Observation::default() }
+        Observation {
+            node: 1,
+            life,
+            term,
+            voted_for,
+            committed,
+            ..Observation::default()
+        }
     }
 
     fn judge(observations: &[Observation]) -> Result<(), Broken> {
@@ -60,7 +75,10 @@ mod tests {
 
     #[test]
     fn terms_rise_and_votes_are_cast_once() {
-        assert_eq!(judge(&[at(1, 1, None, 1), at(1, 1, Some(2), 2), at(1, 2, Some(1), 2)]), Ok(()));
+        assert_eq!(
+            judge(&[at(1, 1, None, 1), at(1, 1, Some(2), 2), at(1, 2, Some(1), 2)]),
+            Ok(())
+        );
     }
 
     #[test]
@@ -80,7 +98,10 @@ mod tests {
 
     #[test]
     fn a_vote_for_a_loser_gives_way_to_the_winner_but_the_winner_to_nobody() {
-        let elected = |voted_for| Observation { elected: true, ..at(1, 5, Some(voted_for), 1) };
+        let elected = |voted_for| Observation {
+            elected: true,
+            ..at(1, 5, Some(voted_for), 1)
+        };
         assert_eq!(judge(&[at(1, 5, Some(1), 1), elected(2), elected(2)]), Ok(()));
         assert!(judge(&[elected(2), elected(1)]).is_err());
         assert!(judge(&[elected(2), at(1, 5, Some(1), 1)]).is_err());

@@ -21,7 +21,10 @@ impl Invariant for OneLeaderPerTerm {
         }
         Err(Broken {
             invariant: "one-leader-per-term",
-            because: format!("group {} term {} is led by n{first} and by n{}", seen.group, seen.term, seen.node),
+            because: format!(
+                "group {} term {} is led by n{first} and by n{}",
+                seen.group, seen.term, seen.node
+            ),
         })
     }
 }
@@ -31,7 +34,12 @@ mod tests {
     use super::*;
 
     fn leads(node: u64, term: u64) -> Observation {
-        Observation { node, term, leads: true, ..Observation::default() }
+        Observation {
+            node,
+            term,
+            leads: true,
+            ..Observation::default()
+        }
     }
 
     #[test]
@@ -54,6 +62,12 @@ mod tests {
     fn the_same_term_in_another_group_is_another_election() {
         let mut invariant = OneLeaderPerTerm::default();
         assert_eq!(invariant.observe(&leads(1, 1)), Ok(()));
-        assert_eq!(invariant.observe(&Observation { group: 1, ..leads(2, 1) }), Ok(()));
+        assert_eq!(
+            invariant.observe(&Observation {
+                group: 1,
+                ..leads(2, 1)
+            }),
+            Ok(())
+        );
     }
 }

@@ -13,7 +13,10 @@ pub struct SameAppliedSameDigest {
 impl Invariant for SameAppliedSameDigest {
     fn observe(&mut self, seen: &Observation) -> Result<(), Broken> {
         let Some((index, _)) = seen.applied else { return Ok(()) };
-        let (digest, by) = *self.digests.entry((seen.group, index)).or_insert((seen.digest, seen.node));
+        let (digest, by) = *self
+            .digests
+            .entry((seen.group, index))
+            .or_insert((seen.digest, seen.node));
         if digest == seen.digest {
             return Ok(());
         }
@@ -32,13 +35,23 @@ mod tests {
     use super::*;
 
     fn applied(node: u64, index: u64, digest: u64) -> Observation {
-        Observation { node, applied: Some((index, 1)), digest, ..Observation::default() }
+        Observation {
+            node,
+            applied: Some((index, 1)),
+            digest,
+            ..Observation::default()
+        }
     }
 
     #[test]
     fn replicas_may_lag_but_agree_where_they_meet() {
         let mut invariant = SameAppliedSameDigest::default();
-        for seen in [applied(1, 5, 50), applied(2, 4, 40), applied(2, 5, 50), applied(1, 6, 60)] {
+        for seen in [
+            applied(1, 5, 50),
+            applied(2, 4, 40),
+            applied(2, 5, 50),
+            applied(1, 6, 60),
+        ] {
             assert_eq!(invariant.observe(&seen), Ok(()));
         }
     }
@@ -54,6 +67,13 @@ mod tests {
     fn a_restarted_node_that_replays_must_come_to_the_same_digest() {
         let mut invariant = SameAppliedSameDigest::default();
         assert_eq!(invariant.observe(&applied(1, 5, 50)), Ok(()));
-        assert!(invariant.observe(&Observation { life: 2, ..applied(1, 5, 55) }).is_err());
+        assert!(
+            invariant
+                .observe(&Observation {
+                    life: 2,
+                    ..applied(1, 5, 55)
+                })
+                .is_err()
+        );
     }
 }
