@@ -31,8 +31,10 @@ pub(super) fn swarm(dice: &Dice) -> Scenario {
 fn set_up(scenario: &mut Scenario, throw: &mut impl RngExt) {
     let raft = &mut scenario.shape.config.raft;
     if throw.random_bool(0.5) {
-        raft.snapshot_entries = throw.random_range(20..300);
-        raft.keep_entries = throw.random_range(5..20);
+        // A follower that is further behind than this needs a snapshot, and while one is sent the log goes on: if less is
+        // kept than comes in meanwhile, it needs the next one, and so on for as long as clients are busy.
+        raft.keep_entries = throw.random_range(50..200);
+        raft.snapshot_entries = raft.keep_entries + throw.random_range(10..200);
         raft.snapshot_chunk = 1 << throw.random_range(12..16);
     }
     if throw.random_bool(0.3) {

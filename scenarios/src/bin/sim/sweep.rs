@@ -32,9 +32,9 @@ pub(crate) struct Sweep {
     /// Print a JSON line per seed, and one with the sums
     #[arg(long)]
     json: bool,
-    /// Stop after so many failures
+    /// Stop at the first failure
     #[arg(long)]
-    stop_after: Option<usize>,
+    until_broken: bool,
     /// How many seconds one seed may take
     #[arg(long, default_value_t = 120)]
     patience: u64,
@@ -140,18 +140,42 @@ pub(crate) fn sweep(sweep: &Sweep) -> ExitCode {
             bar.set_message(format!("{} failed", failures.len()));
         }
         bar.inc(1);
-        if sweep.stop_after.is_some_and(|most| failures.len() >= most) {
+        if sweep.until_broken && !failures.is_empty() {
             break;
         }
     }
     bar.finish_and_clear();
-    summary(sweep, &sums, begun.elapsed());
+    summary(sweep, &sums, failures.first(), begun.elapsed());
     super::ended(failures.is_empty())
 }
 
-fn summary(sweep: &Sweep, sums: &BTreeMap<String, Sum>, spent: Duration) {
+/// The last line of `--json`.
+#[derive(Serialize)]
+struct Summary<'a> {
+    first_broken: Option<FirstBroken<'a>>,
+    scenarios: &'a BTreeMap<String, Sum>,
+}
+
+#[derive(Serialize)]
+struct FirstBroken<'a> {
+    seed: u64,
+    law: &'a str,
+    name: &'a str,
+}
+
+fn summary(sweep: &Sweep, sums: &BTreeMap<String, Sum>, first: Option<&Line>, spent: Duration) {
     if sweep.json {
-        println!("{}", serde_json::to_string(sums).unwrap_or_default());
+        let broken = first.and_then(|line| Some((line, line.fails.as_ref()?)));
+        let first_broken = broken.map(|(line, (law, _))| FirstBroken {
+            seed: line.seed,
+            law,
+            name: &line.name,
+        });
+        let summary = Summary {
+            first_broken,
+            scenarios: sums,
+        };
+        println!("{}", serde_json::to_string(&summary).unwrap_or_default());
         return;
     }
     println!(
