@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{self, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -48,6 +48,8 @@ pub(super) struct Group {
     /// Before this moment no vote is given, because one may have been promised to a leader before the restart.
     pub(super) silent_until: Option<rt::Instant>,
     incoming: Mutex<Option<Incoming>>,
+    /// Snapshots put in force since the start.
+    pub(super) snapshots: AtomicU64,
 }
 
 impl Group {
@@ -101,6 +103,7 @@ impl Group {
             lease: raft_settings.lease.min(raft_settings.election_min / 2),
             silent_until,
             incoming: Mutex::new(None),
+            snapshots: AtomicU64::new(0),
         });
         match silent_until {
             Some(until) => {
@@ -303,6 +306,7 @@ impl Group {
             .install_full_snapshot(vote, snapshot)
             .await
             .map_err(|error| self.failed(error))?;
+        self.snapshots.fetch_add(1, atomic::Ordering::Relaxed);
         tracing::info!(group = self.number, "a snapshot is in force");
         Ok(Taking::Done(installed.vote))
     }

@@ -15,7 +15,6 @@ use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::apply::CHUNK_BYTES;
 use super::image::{Taken, TakenChunk};
 use super::incoming::Run;
 use super::state_machine::{Image, ImageSnapshot};
@@ -28,8 +27,11 @@ use super::wire::{
 use crate::peer::{PeerError, Peers, Why};
 use crate::stream::encode_rows;
 
-/// Rows of a snapshot in one piece; at about 600 bytes each at most, well below the size of a frame.
-const ROWS: usize = 512;
+/// Rows of a snapshot in one piece at most; at up to 2 KiB each, well below the size of a frame.
+const ROWS: usize = 1024;
+
+/// About how long a row is.
+const ROW_BYTES: usize = 256;
 
 /// How long the receiver may take to put a snapshot in force: it flushes its index.
 const INSTALL: Duration = Duration::from_secs(60);
@@ -192,7 +194,7 @@ impl Line {
         let mut last = None;
         let rows = taken
             .rows
-            .chunks(ROWS)
+            .chunks((self.piece_bytes / ROW_BYTES).clamp(1, ROWS))
             .map(|rows| (What::Rows, vec![Bytes::from(encode_rows(rows))]));
         let bytes = batches(&taken.chunks, self.piece_bytes);
         if let Some(over) = self.piece(&piece, Vec::new(), self.deadline).await? {
@@ -232,14 +234,14 @@ fn begin(taken: &Taken) -> What {
     }
 }
 
-/// Runs of chunks of about `piece_bytes` each.
+/// Runs of chunks of about `piece_bytes` each: one chunk more at most.
 fn batches(chunks: &[TakenChunk], piece_bytes: usize) -> impl Iterator<Item = &[TakenChunk]> {
     let mut rest = chunks;
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let full = rest.iter().position(|taken| {
             bytes += taken.chunk.len as usize;
-            bytes >= piece_bytes.max(CHUNK_BYTES)
+            bytes >= piece_bytes
         });
         let (batch, left) = rest.split_at(full.map_or(rest.len(), |last| last + 1));
         rest = left;

@@ -1,5 +1,7 @@
 //! What an operator, and a simulator's invariants, may see of a group.
 
+use std::sync::atomic::Ordering;
+
 use openraft::async_runtime::watch::WatchReceiver;
 use serde::Serialize;
 
@@ -33,6 +35,8 @@ pub struct GroupStatus {
     pub flushed: Option<EntryId>,
     /// The last entry the log no longer holds.
     pub purged: Option<EntryId>,
+    /// Snapshots of other nodes put in force here since the start.
+    pub snapshots: u64,
     /// A chain over everything applied: the same on all nodes that applied as much.
     pub digest: u64,
 }
@@ -79,6 +83,7 @@ impl Group {
             applied: position.applied.map(entry_id),
             flushed: flushed.map(entry_id),
             purged: purged.map(entry_id),
+            snapshots: self.snapshots.load(Ordering::Relaxed),
             digest: position.digest,
         }
     }

@@ -191,6 +191,7 @@ fn a_follower_that_fell_behind_gets_a_snapshot_with_its_producers() {
         );
         assert_eq!(content(groups, 0, "b").await.unwrap(), [9; 20_000]);
         assert_eq!(content(groups, 0, "old").await, None);
+        assert_eq!(groups.status()[0].snapshots, 1);
         assert_eq!(
             groups.status()[0].flushed.map(|id| id.index > 40),
             Some(true),

@@ -278,3 +278,44 @@ fn an_index_of_another_layout_is_refused() {
         assert!(matches!(node.try_start().await, Err(StartError::Layout { found: 99 })));
     });
 }
+
+/// Overwrites one byte of the first place in the journal that holds `pattern`.
+async fn damage(node: &Node, pattern: &[u8]) {
+    for file in node.disk.list("journal").await.unwrap() {
+        let file = node.disk.open(&format!("journal/{file}")).await.unwrap();
+        let bytes = file.read_at(0, 16 << 20).await.unwrap();
+        if let Some(at) = bytes.windows(pattern.len()).position(|window| window == pattern) {
+            let flipped = Bytes::from(vec![bytes[at] ^ 1]);
+            return file.write_at(at as u64, vec![flipped]).await.unwrap();
+        }
+    }
+    panic!("the pattern is not on the disk");
+}
+
+#[test]
+fn a_flipped_bit_is_never_served() {
+    run(async {
+        let node = Node::new(1, &Arc::default());
+        let settings = Settings {
+            cache: config::Cache {
+                tail: 0,
+                ..config::Cache::default()
+            },
+            ..node.settings.clone()
+        };
+        let node = Node { settings, ..node };
+        let groups = node.start().await;
+        found(&groups, &[1]).await;
+        until("it leads", || groups.leader(0) == Lead::Here).await;
+        drop(groups.propose(0, create("a", b"whole,"), soon()).await);
+        drop(groups.propose(0, append("a", b"the damaged part"), soon()).await);
+        damage(&node, b"the damaged part").await;
+        let view = groups.view(0);
+        let row = view.row(&name("a")).unwrap().unwrap();
+        let whole = view.read(row.incarnation, Offset(0), Offset(6)).await.unwrap().concat();
+        assert_eq!(whole, b"whole,");
+        let damaged = view.read(row.incarnation, Offset(6), Offset(8)).await;
+        assert!(matches!(damaged, Err(ReadError::Damaged { segment: 1, .. })), "{damaged:?}");
+        groups.shutdown().await;
+    });
+}
