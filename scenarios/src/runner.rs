@@ -62,10 +62,12 @@ impl Run {
         self.judgements.iter().all(|judgement| judgement.verdict.passes())
     }
 
-    /// The first law that is broken, or not known.
+    /// The first law that is broken, else the first that is not known.
     #[must_use]
     pub fn fails(&self) -> Option<&Judgement> {
-        self.judgements.iter().find(|judgement| !judgement.verdict.passes())
+        let mut failed: Vec<&Judgement> = self.judgements.iter().filter(|one| !one.verdict.passes()).collect();
+        failed.sort_by_key(|one| matches!(one.verdict, Verdict::Unknown { .. }));
+        failed.first().copied()
     }
 
     /// What the report adds to the verdicts.
@@ -142,11 +144,13 @@ pub fn run(scenario: Scenario, seed: u64, trace: Option<Box<dyn Trace>>) -> Run 
         recorder.blows(blows.len() as u64);
     }
     let history = recorder.history();
-    let mut judgements = Vec::new();
-    judgements.push(world(&cluster, notes.trouble, ended.err().map(|halt| halt.to_string())));
-    judgements.push(invariants(&cluster));
-    // What the clients of a world that broke off saw is judged all the same, but for its end, which it never had.
+    let halted = ended.is_err();
+    let world = world(&cluster, notes.trouble, ended.err().map(|halt| halt.to_string()));
+    // What was wrong comes before what took too long: the first that fails names the failure. A world that broke off
+    // comes first of all; what its clients saw is judged all the same, but for its end, which it never had.
+    let mut judgements = vec![invariants(&cluster)];
     judgements.extend(judge(&laws, &history));
+    judgements.insert(if halted { 0 } else { judgements.len() }, world);
     let (hash, lasted, steps) = (control.hash(), Duration::from_nanos(control.now_ns()), control.steps());
     let last_words = cluster.last_words();
     Run {

@@ -7,6 +7,7 @@ use crate::scenario::Scenario;
 mod asymmetric_partition;
 mod clock_chaos;
 mod disks;
+mod elections;
 mod fair_weather;
 mod leader_churn;
 mod minority_partition;
@@ -28,7 +29,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ALL: [Entry; 13] = [
+pub const ALL: [Entry; 15] = [
     Entry {
         name: "fair-weather",
         about: "nothing goes wrong",
@@ -88,6 +89,16 @@ pub const ALL: [Entry; 13] = [
         name: "clock-chaos",
         about: "wall clocks are wrong, run wrong, and jump",
         scenario: |_| clock_chaos::clock_chaos(),
+    },
+    Entry {
+        name: "forgotten-votes",
+        about: "power fails while a leader is being elected",
+        scenario: |_| elections::forgotten_votes(),
+    },
+    Entry {
+        name: "deposed-leader",
+        about: "power fails just after a replaced leader has come back",
+        scenario: |_| elections::deposed_leader(),
     },
     Entry {
         name: "swarm",

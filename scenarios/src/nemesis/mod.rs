@@ -10,10 +10,12 @@ use sim::fault::Fault;
 mod hurt_and_mend;
 mod rolling_restart;
 mod script;
+mod sequence;
 
 pub use hurt_and_mend::{HurtAndMend, hurt_and_mend};
 pub use rolling_restart::RollingRestart;
 pub use script::Script;
+pub use sequence::Sequence;
 
 /// A fault, and how long to wait before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
