@@ -351,7 +351,7 @@ impl Groups {
             let _ended = commit_loop.await;
         }
         let index = self.shared.index.clone();
-        match rt::blocking(move || index.flush()).await {
+        match rt::offload(async move { index.flush_async().await }).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the index was not flushed at the end; the journal has it all"),
             Err(error) => tracing::warn!(%error, "the index was not flushed at the end; the journal has it all"),

@@ -67,7 +67,9 @@ impl Janitor {
             return Ok(());
         }
         let index = self.index.clone();
-        rt::blocking(move || index.flush()).await.map_err(io::Error::other)??;
+        rt::offload(async move { index.flush_async().await })
+            .await
+            .map_err(io::Error::other)??;
         for (group, point) in self.groups.iter().zip(points) {
             let moved = group.machine.state().flushed.applied != point.applied;
             group.machine.set_flushed(point);

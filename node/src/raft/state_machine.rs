@@ -149,9 +149,9 @@ impl StateMachine {
         };
         self.machine.install(*incoming, meta)?;
         let flushing = self.machine.clone();
-        rt::blocking(move || {
+        rt::offload(async move {
             let position = flushing.flush_point();
-            flushing.index.flush()?;
+            flushing.index.flush_async().await?;
             flushing.set_flushed(position);
             io::Result::Ok(())
         })
