@@ -113,35 +113,32 @@ impl Incoming {
             });
         }
         self.machine.journal.ready().await;
-        let placed = self.machine.journal.append_lazily(records);
         let mut batch = Batch::default();
-        let mut pinned = Vec::new();
-        for (run, placed) in runs.iter().zip(placed) {
-            if placed == storage::journal::Placed::NOWHERE {
-                return Err(io::Error::other("the journal takes nothing more"));
-            }
-            let segment = placed.position.segment;
-            *self.live.entry(segment).or_default() += u64::from(run.len);
-            if self.pinned.insert(segment) {
-                pinned.push(segment);
-            }
-            let chunk = Chunk {
-                place: Place::Journal(placed.position),
-                len: run.len,
-                crc32c: run.crc32c,
-            };
-            let key = Key::Chunk {
-                group,
-                generation,
-                incarnation: run.incarnation,
-                end: Offset(run.end),
-            };
-            batch.put(key.encode(), chunk.encode());
-        }
         {
+            // Under the lock: nobody may find the segments needless between the append and the pins.
             let mut state = self.machine.state();
-            for segment in pinned {
-                *state.pins.entry(segment).or_default() += 1;
+            let placed = self.machine.journal.append_lazily(records);
+            for (run, placed) in runs.iter().zip(placed) {
+                if placed == storage::journal::Placed::NOWHERE {
+                    return Err(io::Error::other("the journal takes nothing more"));
+                }
+                let segment = placed.position.segment;
+                *self.live.entry(segment).or_default() += u64::from(run.len);
+                if self.pinned.insert(segment) {
+                    *state.pins.entry(segment).or_default() += 1;
+                }
+                let chunk = Chunk {
+                    place: Place::Journal(placed.position),
+                    len: run.len,
+                    crc32c: run.crc32c,
+                };
+                let key = Key::Chunk {
+                    group,
+                    generation,
+                    incarnation: run.incarnation,
+                    end: Offset(run.end),
+                };
+                batch.put(key.encode(), chunk.encode());
             }
         }
         self.machine.index.write(batch)

@@ -127,7 +127,16 @@ impl RaftLogReader<Types> for LogReader {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.read(start, end, BATCH_BYTES).await
+        // Called for a follower. What was purged meanwhile, because this node does not lead any more or a snapshot came,
+        // is no error; but entries that do not begin at `start` would be sent as if they did. None is waited out.
+        let entries = self.read(start, end, BATCH_BYTES).await;
+        let purged = self.log.state().first > start;
+        match entries {
+            Ok(entries) if entries.first().is_some_and(|first| first.log_id.index == start) => Ok(entries),
+            Ok(_) => Ok(Vec::new()),
+            Err(_) if purged => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn entries_stream<RB>(

@@ -190,11 +190,12 @@ impl Machine {
 
     /// Whether anything of this group still needs the segment.
     pub(super) fn needs_segment(&self, segment: u64) -> bool {
-        let needed = {
-            let state = self.state();
-            state.live.get(&segment).is_some_and(|bytes| *bytes > 0) || state.pins.contains_key(&segment)
-        };
-        needed || self.log.uses_segment(segment)
+        // The log first: what leaves it has been applied, so its bytes are among the live ones by then.
+        if self.log.uses_segment(segment) {
+            return true;
+        }
+        let state = self.state();
+        state.live.get(&segment).is_some_and(|bytes| *bytes > 0) || state.pins.contains_key(&segment)
     }
 
     /// Removes up to a page of the chunks of deleted streams. `true` if there may be more.
