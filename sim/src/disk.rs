@@ -82,7 +82,12 @@ impl FalseDisk {
     }
 
     fn of(state: State) -> FalseDisk {
-        FalseDisk { shared: Arc::new(Shared { state: Mutex::new(state), thawed: Notify::new() }) }
+        FalseDisk {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                thawed: Notify::new(),
+            }),
+        }
     }
 
     /// The same disk with other timing.
@@ -111,7 +116,10 @@ impl FalseDisk {
     /// The disk for the life of the node that begins now.
     pub fn mount(&self) -> Arc<dyn Disk> {
         let life = self.shared.lock().life;
-        Arc::new(Mounted { shared: self.shared.clone(), life })
+        Arc::new(Mounted {
+            shared: self.shared.clone(),
+            life,
+        })
     }
 
     // What happens to it.
@@ -135,10 +143,13 @@ impl FalseDisk {
         let loss = loss::power_loss(store, how, dice);
         state.life += 1;
         let word = (loss.writes ^ loss.files_cut << 16 ^ loss.names << 32 ^ loss.names_lost << 48) as u64;
-        state.tell.line(word, format_args!(
-            "disk loses power ({how:?}): {} unsynced writes, {} files cut; {} unsynced names, {} lost",
-            loss.writes, loss.files_cut, loss.names, loss.names_lost
-        ));
+        state.tell.line(
+            word,
+            format_args!(
+                "disk loses power ({how:?}): {} unsynced writes, {} files cut; {} unsynced names, {} lost",
+                loss.writes, loss.files_cut, loss.names, loss.names_lost
+            ),
+        );
         drop(state);
         self.shared.thawed.notify_waiters();
         loss
@@ -185,14 +196,21 @@ impl FalseDisk {
     /// Flips one stored bit of a file, for good. Returns whether there is such a byte.
     pub fn rot(&self, path: &str, offset: u64, bit: u8) -> bool {
         let mut state = self.shared.lock();
-        let Some(inode) = state.store.names.get(path).copied() else { return false };
-        let Some(file) = state.store.inodes.get_mut(&inode) else { return false };
+        let Some(inode) = state.store.names.get(path).copied() else {
+            return false;
+        };
+        let Some(file) = state.store.inodes.get_mut(&inode) else {
+            return false;
+        };
         if offset >= file.cached.len() {
             return false;
         }
         file.cached.flip(offset, bit);
         file.durable.flip(offset, bit);
-        state.tell.line(offset << 3 | u64::from(bit), format_args!("disk rots bit {bit} at {offset} of {path}"));
+        state.tell.line(
+            offset << 3 | u64::from(bit),
+            format_args!("disk rots bit {bit} at {offset} of {path}"),
+        );
         true
     }
 
@@ -209,8 +227,12 @@ impl FalseDisk {
                 break;
             }
             let (path, inode): (&String, &u64) = files[dice.random_range(0..files.len())];
-            let Some(image) = store.inodes.get(inode).map(|file| &file.durable) else { continue };
-            let Some(page) = image.page_at(dice.random()) else { continue };
+            let Some(image) = store.inodes.get(inode).map(|file| &file.durable) else {
+                continue;
+            };
+            let Some(page) = image.page_at(dice.random()) else {
+                continue;
+            };
             let offset = page * PAGE + dice.random_range(0..PAGE);
             if image.read(offset..offset + 1).first().is_some_and(|byte| *byte != 0) {
                 let (path, bit) = (path.clone(), dice.random_range(0..8));
@@ -282,6 +304,9 @@ impl FalseDisk {
 impl fmt::Debug for FalseDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.shared.lock();
-        f.debug_struct("FalseDisk").field("life", &state.life).field("names", &state.store.names).finish()
+        f.debug_struct("FalseDisk")
+            .field("life", &state.life)
+            .field("names", &state.store.names)
+            .finish()
     }
 }
