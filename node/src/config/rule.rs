@@ -180,11 +180,6 @@ fn sizes(config: &Config, note: &mut impl FnMut(&'static str, String)) {
 
 fn cold(config: &Config, note: &mut impl FnMut(&'static str, String)) {
     match config.cold.backend {
-        ColdBackend::Local if config.cluster.is_some() => {
-            let message = "\"local\" is for a node that stands alone, because the others cannot read its folder: \
-                           write \"none\"";
-            note("cold.backend", message.to_owned());
-        }
         ColdBackend::S3 => {
             let message = "\"s3\" is not there yet: write \"none\", and the journal keeps everything";
             note("cold.backend", message.to_owned());

@@ -268,7 +268,8 @@ impl Default for Cold {
 pub enum ColdBackend {
     /// Nowhere.
     None,
-    /// A folder of this node.
+    /// A folder of this node. Nothing is moved there yet; once it is, a cluster will refuse it, for the other nodes cannot
+    /// read it.
     Local,
     /// An S3 bucket.
     S3,
