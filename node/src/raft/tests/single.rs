@@ -315,7 +315,10 @@ fn a_flipped_bit_is_never_served() {
         let whole = view.read(row.incarnation, Offset(0), Offset(6)).await.unwrap().concat();
         assert_eq!(whole, b"whole,");
         let damaged = view.read(row.incarnation, Offset(6), Offset(8)).await;
-        assert!(matches!(damaged, Err(ReadError::Damaged { segment: 1, .. })), "{damaged:?}");
+        assert!(
+            matches!(damaged, Err(ReadError::Damaged { segment: 1, .. })),
+            "{damaged:?}"
+        );
         groups.shutdown().await;
     });
 }
