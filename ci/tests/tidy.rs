@@ -2,7 +2,10 @@
 //!
 //! Each rule is a sentence of the README's "The house". A rule that is broken prints the file and what to do instead.
 
-#![expect(clippy::disallowed_methods, reason = "this test reads the sources: it stands outside every node")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this test reads the sources: it stands outside every node"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -139,6 +139,10 @@ impl Node {
 
 impl Core {
     fn status(&self) -> NodeStatus {
-        NodeStatus { standing: self.standing.status(), peers: self.peers.status(), groups: self.groups.status() }
+        NodeStatus {
+            standing: self.standing.status(),
+            peers: self.peers.status(),
+            groups: self.groups.status(),
+        }
     }
 }

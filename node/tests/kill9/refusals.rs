@@ -147,6 +147,10 @@ fn a_directory_that_lost_its_identity_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         used(folder.path()).await;
         fs::remove_file(folder.path().join("data/identity")).unwrap();
-        refuses(node(folder.path(), "second", &[]), &["holds a journal but no file `identity`"]).await;
+        refuses(
+            node(folder.path(), "second", &[]),
+            &["holds a journal but no file `identity`"],
+        )
+        .await;
     });
 }
