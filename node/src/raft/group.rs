@@ -258,7 +258,7 @@ impl Group {
                 if position.applied <= self.machine.state().position.applied {
                     return Ok(Taking::Done(piece.vote));
                 }
-                eprintln!("COMING {}", self.number);
+                tracing::info!(group = self.number, applied = ?position.applied, "a snapshot is coming in");
                 self.hold(Incoming::begin(&self.machine, piece.id, position))?;
                 return Ok(Taking::Next);
             }
@@ -307,7 +307,6 @@ impl Group {
             .await
             .map_err(|error| self.failed(error))?;
         self.snapshots.fetch_add(1, atomic::Ordering::Relaxed);
-        eprintln!("SNAP {}", self.number);
         tracing::info!(group = self.number, "a snapshot is in force");
         Ok(Taking::Done(installed.vote))
     }
