@@ -156,6 +156,15 @@ impl Groups {
             opened.map(|opened| (opened, recovery))
         };
         let (opened, recovery) = rt::offload(opening).await.map_err(io::Error::other)??;
+        if let Some(cut) = &opened.cut {
+            let (segment, offset, bytes) = (cut.from.segment, cut.from.offset, cut.bytes);
+            tracing::warn!(
+                segment,
+                offset,
+                bytes,
+                "an unfinished write at the journal's end, never acknowledged, was cut off"
+            );
+        }
         let entries = recovery.entries();
         let mut recovered = recovery.finish()?;
 

@@ -254,6 +254,7 @@ fn a_node_that_restarted_gives_no_vote_for_the_length_of_a_lease() {
         let leader = three.leader(0).await;
         let other = (leader + 1) % 3;
         three.nodes[other].stop(three.groups[other].clone(), false).await;
+        three.nodes[other].settings.raft.election_max = Duration::from_secs(3);
         let began = Instant::now();
         three.groups[other] = three.nodes[other].start().await;
         let ask = openraft::raft::VoteRequest::<types::Types>::new(
