@@ -36,9 +36,17 @@ pub(super) fn power_loss_all() -> Scenario {
         Fault::Crash(Whom::Everyone),
         Fault::PowerLoss(Whom::AMinority),
     ];
+    // Slow disks make the moment between a write and its sync long enough for a blow to fall into it.
+    let slow = Fault::SlowDisk {
+        whom: Whom::Everyone,
+        by: millis(25),
+    };
     Scenario {
         clients: vec![appenders(3), producers(3), readers(2), sequenced(1), closers(1)],
-        nemeses: vec![Box::new(hurt_and_mend(hurts).calm_ms(50..5000).harm_ms(50..1500))],
+        nemeses: vec![
+            Box::new(hurt_and_mend(hurts).calm_ms(50..5000).harm_ms(50..1500)),
+            Box::new(hurt_and_mend([slow]).calm_ms(500..2000).harm_ms(1500..4000)),
+        ],
         ..Scenario::new("power-loss-all")
     }
 }
