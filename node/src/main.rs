@@ -199,9 +199,14 @@ fn config(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Failure>
         }
         None => (String::new(), "the configuration".to_owned()),
     };
-    // What is not UTF-8 cannot be one of ours.
-    let env =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    // What is not UTF-8 cannot be one of ours. The log's filter has a short name, because it is set by hand so often.
+    let env = std::env::vars_os().filter_map(|(name, value)| {
+        let name = match name.into_string().ok()?.as_str() {
+            "HOLDFAST_LOG" => "HOLDFAST_LOG_FILTER".to_owned(),
+            name => name.to_owned(),
+        };
+        Some((name, value.into_string().ok()?))
+    });
     Config::check(&text, env, overrides).map_err(|problems| {
         let lines: Vec<String> = problems
             .iter()
@@ -215,7 +220,7 @@ fn config(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Failure>
 /// Sets up what the node tells its operator, on standard error.
 fn tell(config: &Config) -> Result<(), Failure> {
     // The consensus library tells of its every step; whoever wants that says so, and later words win.
-    let filter = tracing_subscriber::EnvFilter::try_new(format!("openraft=warn,{}", config.log.filter))
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("openraft=error,{}", config.log.filter))
         .map_err(|error| Failure::refused(format!("log.filter: {error}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

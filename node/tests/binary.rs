@@ -27,6 +27,7 @@ impl Running {
         let data = data.to_str().expect("UTF-8");
         let arguments = [&["serve", "--listen", "127.0.0.1:0", "--data-dir", data], more].concat();
         let mut child = Command::new(BINARY)
+            .env("HOLDFAST_LOG", "warn")
             .args(arguments)
             .stderr(Stdio::piped())
             .spawn()

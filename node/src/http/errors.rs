@@ -1,7 +1,27 @@
 //! What a client is told when it does not get what it asked for.
 //!
-//! Every error body is JSON: `{"error":{"code":"producer_gap","message":"one sentence saying what to do",…fields}}`. The
+//! Every error body is JSON: `{"error":{"code":"stream_closed","message":"one sentence saying what to do",…fields}}`. The
 //! codes are stable: clients switch on them, so a code is never renamed and never used for a second meaning.
+//!
+//! | status | codes |
+//! |---|---|
+//! | 307 | `not_leader` |
+//! | 400 | `bad_path` `bad_query` `bad_offset` `offset_beyond_tail` `missing_offset` `bad_live` `bad_header` `bad_condition` |
+//! |     | `bad_content_type` `missing_content_type` `empty_body` `body_incomplete` `invalid_json` `bad_stream_seq` |
+//! |     | `bad_producer` `producer_seq_not_zero` `too_long` |
+//! | 403 | `producer_fenced` |
+//! | 404 | `stream_not_found` `route_not_found` |
+//! | 405 | `method_not_allowed` |
+//! | 408 | `body_timeout` |
+//! | 409 | `stream_exists` `stream_closed` `content_type_mismatch` `stream_seq_conflict` `producer_seq_conflict` |
+//! |     | `too_many_producers` |
+//! | 410 | `offset_trimmed` |
+//! | 412 | `precondition_failed` |
+//! | 413 | `body_too_large` `stream_full` |
+//! | 500 | `read_failed` `internal` |
+//! | 501 | `not_implemented` |
+//! | 503 | `no_leader` `backpressure` `shutting_down` (nothing was stored; with `Retry-After`) |
+//! | 504 | `outcome_unknown` (it may or may not be stored) |
 
 use std::borrow::Cow;
 

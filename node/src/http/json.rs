@@ -6,17 +6,35 @@
 //! is the array a reader gets, one byte longer than what is stored.
 
 use bytes::{Bytes, BytesMut};
+use net::rt;
 use serde::de::IgnoredAny;
 
 /// What follows every stored message.
 pub(super) const END: u8 = b'\n';
+
+/// A body longer than this is looked through where that holds nobody up.
+const LONG_BYTES: usize = 256 * 1024;
+
+/// What [`messages`] says of a body, however long.
+///
+/// # Errors
+/// As [`messages`].
+pub(super) async fn read(body: Bytes) -> Result<Bytes, String> {
+    if body.len() <= LONG_BYTES {
+        return messages(&body);
+    }
+    match rt::blocking(move || messages(&body)).await {
+        Ok(read) => read,
+        Err(error) => Err(error.to_string()),
+    }
+}
 
 /// Turns a request body into messages as they are stored: one level of an array is flattened, so `[1,2]` is two messages
 /// and `[]` none.
 ///
 /// # Errors
 /// What is wrong, and where, for a body that is not exactly one JSON text in UTF-8.
-pub(super) fn messages(body: &Bytes) -> Result<Bytes, String> {
+fn messages(body: &Bytes) -> Result<Bytes, String> {
     let text = std::str::from_utf8(body).map_err(|e| format!("not UTF-8 at byte {}", e.valid_up_to()))?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|e| e.to_string())?;
     // From here on the text is known to be lawful, and one look at each byte tells structure from string.

@@ -125,7 +125,9 @@ impl Http {
     {
         let (mut body, _held) = body::collect(body, self.bounds(head), &self.budget).await?;
         if is_json(&create.content_type) && !body.is_empty() {
-            body = json::messages(&body).map_err(|because| request::invalid_json(&because))?;
+            body = json::read(body)
+                .await
+                .map_err(|because| request::invalid_json(&because))?;
         }
         let content_type = create.content_type.clone();
         let outcome = self.write(head, stream, Op::Create(create), body).await?;
@@ -139,7 +141,7 @@ impl Http {
         let (mut body, _held) = body::collect(body, self.bounds(head), &self.budget).await?;
         let append = request::typed(append, &head.headers, body.len())?;
         if append.content_type.as_deref().is_some_and(is_json) {
-            body = match json::messages(&body) {
+            body = match json::read(body).await {
                 Ok(messages) if messages.is_empty() => {
                     return Err(self.unless_refused(&stream, &append, request::no_messages()).await);
                 }

@@ -1,5 +1,14 @@
 //! Every method, as the protocol says.
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2;
+use net::{
+    conn::{HyperExec, HyperIo, HyperTimer},
+    rt,
+};
+
 use crate::server::{Server, TEXT, code, header, with_server};
 
 const CLOSED: (&str, &str) = ("stream-closed", "true");
@@ -318,5 +327,33 @@ fn what_is_not_there_yet_answers_501_with_a_sentence() {
                 "{method} {path}"
             );
         }
+    });
+}
+
+#[test]
+fn cleartext_http2_is_spoken_with_whoever_opens_so() {
+    with_server(async |server: &Server| {
+        server.create("s").await;
+        let io = HyperIo::new(server.connect().await);
+        let handshake = http2::Builder::new(HyperExec).timer(HyperTimer::new()).handshake(io);
+        let (mut sender, connection) = handshake.await.expect("two who speak it");
+        drop(rt::spawn("client", async move { drop(connection.await) }));
+        let url = format!("http://{}/v1/stream/s", server.node.address());
+        let bodies = ["one,", "two,", "three"];
+        for body in bodies {
+            let request = Request::post(&url)
+                .header("content-type", "text/plain")
+                .body(Full::new(Bytes::from(body)));
+            let answer = sender
+                .send_request(request.expect("a request"))
+                .await
+                .expect("an answer");
+            assert_eq!(answer.status(), 204);
+        }
+        let request = Request::get(&url).body(Full::new(Bytes::new())).expect("a request");
+        let answer = sender.send_request(request).await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        assert_eq!(body, bodies.concat());
     });
 }
