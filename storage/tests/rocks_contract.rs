@@ -37,17 +37,40 @@ impl Lives for Copied {
     }
 
     fn crash(&mut self) {
-        let copy = tempfile::tempdir().unwrap();
-        for entry in fs::read_dir(self.folder.path()).unwrap() {
-            let entry = entry.unwrap();
-            // The lock is the process's, not the disk's.
-            if entry.file_name() != "LOCK" {
-                fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-            }
-        }
+        let copy = copied(self.folder.path());
         self.index = open(copy.path());
         self.folder = copy;
     }
+}
+
+/// The folder as it was at one moment, though RocksDB makes and removes files in the background meanwhile. The
+/// manifest goes first, so that every table it names is whole; and a copy during which a file came or went is made
+/// again, so that every table it names is there. File numbers only grow: equal names mean that nothing happened.
+fn copied(folder: &Path) -> TempDir {
+    loop {
+        let copy = tempfile::tempdir().unwrap();
+        let names = names(folder);
+        let whole = names
+            .iter()
+            .try_for_each(|name| fs::copy(folder.join(name), copy.path().join(name)).map(|_| ()));
+        match whole {
+            Ok(()) if names == self::names(folder) => return copy,
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => panic!("{}: {e}", folder.display()),
+        }
+    }
+}
+
+/// The files of a database, manifests first, without the lock: that is the process's, not the disk's.
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "LOCK")
+        .collect();
+    names.sort_by_key(|name| (!name.starts_with("MANIFEST"), name.clone()));
+    names
 }
 
 #[test]
