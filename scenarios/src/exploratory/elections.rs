@@ -48,16 +48,25 @@ pub(super) fn deposed_leader() -> Scenario {
         Fault::PowerLoss(Whom::FollowerOf(0)),
         Fault::PowerLoss(Whom::FollowerOf(1)),
     ];
+    // Slow disks and few entries at once stretch the moment between the cut of the old tail and the end of the new one.
+    let slow = Fault::SlowDisk {
+        whom: everyone(),
+        by: millis(15),
+    };
     // Alone for long enough to be replaced; dark again soon after its tail was cut off, before anything is flushed.
     let nemesis = Sequence::default()
         .then(500..2000, alone)
-        .then(2500..4500, [Fault::Heal])
-        .then(50..1500, dark)
+        .then(2500..4500, [slow, Fault::Heal])
+        .then(0..1, [Fault::Heal])
+        .then(20..900, dark)
+        .then(0..1, [Fault::MendDisk(everyone())])
         .then(50..800, [Fault::Restart(everyone())]);
     let busy = |workload: jepsen::workload::Workload| workload.thinking(millis(10)..millis(200));
-    Scenario {
-        clients: vec![busy(appenders(4)), busy(producers(2)), readers(3)],
+    let mut scenario = Scenario {
+        clients: vec![busy(appenders(8)), busy(producers(2)), readers(3)],
         nemeses: vec![Box::new(nemesis)],
         ..Scenario::new("deposed-leader")
-    }
+    };
+    scenario.shape.config.raft.batch_entries = 2;
+    scenario
 }

@@ -18,6 +18,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How often the disks are read as a power loss would leave them; every so many looks.
 const LOOKS_PER_DISK_CHECK: u64 = 100;
 
+/// How many entries at the end of each log are looked at.
+const TAIL: u64 = 64;
+
 impl Cluster {
     /// Watches the invariants until the world ends. The first that breaks is kept, see [`Cluster::broken`].
     pub async fn watch(&self) {
@@ -179,11 +182,24 @@ fn observe(node: &Node, at_ns: u64, id: u64, life: u64) -> Vec<Observation> {
         voted_for: (status.voted_for != 0).then_some(status.voted_for),
         elected: status.vote_committed,
         leads: status.role == "Leader" && status.vote_committed,
+        last_log: status.last_log.map(place),
+        term_falls: status.last_log.and_then(|last| term_falls(node, status.group, last)),
         committed: status.committed.map(place),
         applied: status.applied.map(place),
         digest: status.digest,
     });
     seen.collect()
+}
+
+/// Where the term falls among the last entries of a log: index, the term before, the term there.
+fn term_falls(node: &Node, group: u32, last: EntryId) -> Option<(u64, u64, u64)> {
+    let tail = node
+        .groups()
+        .log_terms(group, last.index.saturating_sub(TAIL), last.index + 1);
+    let mut pairs = tail.windows(2).map(|pair| (pair[0], pair[1]));
+    pairs
+        .find(|(before, after)| after.term < before.term)
+        .map(|(before, after)| (after.index, before.term, after.term))
 }
 
 fn collect(found: &mut BTreeMap<u32, Durable>, record: &Recovered) {

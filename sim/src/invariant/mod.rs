@@ -7,12 +7,14 @@
 //! |---|---|---|
 //! | Election Safety: at most one leader in a term | fig. 3.2 | [`one_leader_per_term`] |
 //! | Log Matching and Leader Completeness, seen at the commit: an index is committed with one term only | fig. 3.2 | [`committed_never_changes`] |
+//! | terms grow along a log, which reaches what is committed | lemma A.2 | [`log_terms_grow`] |
 //! | State Machine Safety: the same applied index, the same digest | fig. 3.2 | [`same_applied_same_digest`] |
 //! | term, vote and, within one life of a process, commit and applied index never go back | ch. 3.8 | [`nothing_goes_back`] |
 //! | committed is on the synced disks of a majority | DESIGN §1, promise 1 | [`committed_is_on_a_majority`] |
 
 pub mod committed_is_on_a_majority;
 pub mod committed_never_changes;
+pub mod log_terms_grow;
 pub mod nothing_goes_back;
 pub mod one_leader_per_term;
 pub mod same_applied_same_digest;
@@ -38,6 +40,11 @@ pub struct Observation {
     pub elected: bool,
     /// Whether it believes to lead that term.
     pub leads: bool,
+    /// The last entry of its log: index and term.
+    pub last_log: Option<(u64, u64)>,
+    /// The first entry near the end of the log whose term is lower than that of the entry before it: index, the term
+    /// before, its own term.
+    pub term_falls: Option<(u64, u64, u64)>,
     /// The last entry known to be committed: index and term.
     pub committed: Option<(u64, u64)>,
     /// The last entry applied: index and term.
@@ -77,6 +84,7 @@ impl Default for Invariants {
             watched: vec![
                 Box::<one_leader_per_term::OneLeaderPerTerm>::default(),
                 Box::<committed_never_changes::CommittedNeverChanges>::default(),
+                Box::<log_terms_grow::LogTermsGrow>::default(),
                 Box::<same_applied_same_digest::SameAppliedSameDigest>::default(),
                 Box::<nothing_goes_back::NothingGoesBack>::default(),
             ],
