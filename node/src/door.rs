@@ -1,6 +1,7 @@
 //! Who comes in: connections are accepted, told apart by their first bytes, and handed to whom they came for.
 //!
-//! One port serves clients, peers and operators. Clients have a bound, and so has everybody who has not yet said a word;
+//! One port serves clients, peers and operators; a second one, where it is set, does the same on another address, say on
+//! a network that only peers and operators reach. Clients have a bound, and so has everybody who has not yet said a word;
 //! peers have neither beyond that, so that no crowd of clients keeps a node out of its cluster.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -20,7 +21,7 @@ const NEWCOMERS_MAX: usize = 1024;
 /// The pause after the system refused to accept, which is mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The listener, and all that was let in by it.
+/// The listeners, and all that was let in by it.
 pub(crate) struct Door {
     address: SocketAddr,
     /// The word to accept nobody more, and to end connections after the requests they are in the middle of.
@@ -46,19 +47,29 @@ impl Door {
     /// Listens, and lets in whoever comes.
     ///
     /// # Errors
-    /// What the system says to the address.
+    /// The address that cannot be had, and what the system says to it.
     pub(crate) async fn open(
         config: &config::Config,
         http: Http,
         peers: peer::Peers,
         handler: Arc<dyn peer::Handler>,
-    ) -> io::Result<Self> {
-        let listener = TcpListener::bind(&config.server.listen).await?;
+    ) -> Result<Self, (String, io::Error)> {
+        let bind = async |address: &String| {
+            let listener = TcpListener::bind(address).await;
+            listener.map_err(|error| (address.clone(), error))
+        };
+        let listener = bind(&config.server.listen).await?;
+        let second = match &config.server.second_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let clients_max = u32::try_from(config.http.max_connections)
             .unwrap_or(u32::MAX)
             .min(1 << 28);
         let door = Self {
-            address: listener.local_addr()?,
+            address: listener
+                .local_addr()
+                .map_err(|error| (config.server.listen.clone(), error))?,
             shutdown: Shutdown::new(),
             cut: Shutdown::new(),
             clients: Arc::new(Semaphore::new(clients_max as usize)),
@@ -76,18 +87,21 @@ impl Door {
             limits,
             first_patience: config.http.header_timeout,
         };
-        let accepting = accept(
-            listener,
-            Arc::new(inside),
-            door.shutdown.clone(),
-            door.cut.clone(),
-            door.clients.clone(),
-        );
-        drop(rt::spawn("door", accepting));
+        let inside = Arc::new(inside);
+        for listener in [Some(listener), second].into_iter().flatten() {
+            let accepting = accept(
+                listener,
+                inside.clone(),
+                door.shutdown.clone(),
+                door.cut.clone(),
+                door.clients.clone(),
+            );
+            drop(rt::spawn("door", accepting));
+        }
         Ok(door)
     }
 
-    /// Where it listens.
+    /// Where its first listener is.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

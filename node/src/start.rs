@@ -126,13 +126,10 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
     .await;
     let door = match opened {
         Ok(door) => Arc::new(door),
-        Err(error) => {
+        Err((address, error)) => {
             core.peers.shutdown();
             core.groups.shutdown().await;
-            return Err(StartError::Listen {
-                address: core.config.server.listen.clone(),
-                error,
-            });
+            return Err(StartError::Listen { address, error });
         }
     };
     until_the_end(&core, "enter", enter(core.clone()));

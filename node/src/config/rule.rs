@@ -58,12 +58,20 @@ fn bounds(config: &Config, note: &mut impl FnMut(&'static str, String)) {
 
 fn server(config: &Config, note: &mut impl FnMut(&'static str, String)) {
     let server = &config.server;
-    if server.listen.parse::<SocketAddr>().is_err() {
-        let message = format!(
-            "{:?} is no address to listen on: write an IP and a port, as in \"0.0.0.0:4437\"",
-            server.listen
-        );
-        note("server.listen", message);
+    let listeners = [
+        ("server.listen", Some(&server.listen)),
+        ("server.second_listen", server.second_listen.as_ref()),
+    ];
+    for (key, listen) in listeners {
+        if let Some(listen) = listen.filter(|listen| listen.parse::<SocketAddr>().is_err()) {
+            let message =
+                format!("{listen:?} is no address to listen on: write an IP and a port, as in \"0.0.0.0:4437\"");
+            note(key, message);
+        }
+    }
+    if server.second_listen.as_ref() == Some(&server.listen) {
+        let message = "is the same as server.listen: leave it out, or name another address";
+        note("server.second_listen", message.to_owned());
     }
     if server.data_dir.is_empty() {
         note(

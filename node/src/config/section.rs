@@ -16,6 +16,9 @@ pub struct Server {
     /// Address and port to listen on; one port serves clients, peers and operators. Default "127.0.0.1:4437": nobody
     /// outside this machine is let in unless somebody says so.
     pub listen: String,
+    /// A second address and port that serves the same, for instance on a network that only peers and operators reach.
+    /// Default none.
+    pub second_listen: Option<String>,
     /// Host and port at which the other nodes reach this one. Default none; needed as soon as there are routes.
     pub advertise: Option<String>,
     /// Folder that holds all this node stores. Default "./data".
@@ -30,6 +33,7 @@ impl Default for Server {
         Self {
             node_id: 1,
             listen: "127.0.0.1:4437".to_owned(),
+            second_listen: None,
             advertise: None,
             data_dir: "./data".to_owned(),
             drain: Duration::from_secs(10),

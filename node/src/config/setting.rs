@@ -130,6 +130,13 @@ pub(super) const SETTINGS: &[Setting] = &[
             set: |c, v| c.server.advertise = Some(v),
         },
     },
+    Setting {
+        key: "server.second_listen",
+        kind: Kind::Text {
+            get: |c| c.server.second_listen.as_deref(),
+            set: |c, v| c.server.second_listen = Some(v),
+        },
+    },
     setting!("server.data_dir", text server.data_dir),
     setting!("server.drain", time server.drain, Duration::ZERO, secs(600)),
     Setting {

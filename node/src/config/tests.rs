@@ -380,6 +380,19 @@ fn all_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
+fn a_second_listener_is_an_address_of_its_own() {
+    let config = check("version = 1\nserver.second_listen = \"127.0.0.1:4438\"").expect("good");
+    assert_eq!(config.server.second_listen.as_deref(), Some("127.0.0.1:4438"));
+    for second in ["localhost", "127.0.0.1:4437"] {
+        assert_eq!(
+            said_to(&format!("server.second_listen = {second:?}")).len(),
+            1,
+            "{second}"
+        );
+    }
+}
+
+#[test]
 fn what_is_printed_means_the_same() {
     for text in ["", CLUSTER] {
         let mut config = check(text).expect("good");

@@ -7,7 +7,7 @@ use node::Node;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
-use crate::server::{Server, listen, with_server, within, world};
+use crate::server::{Server, listen, with_config, with_server, within, world};
 
 async fn json(server: &Server, path: &str) -> (u16, Value) {
     let answer = server.call_at("GET", path, &[], b"").await;
@@ -32,6 +32,23 @@ fn a_node_that_lives_is_healthy_and_soon_ready() {
         assert_eq!(status, 200);
         assert_eq!(body["node_id"], 1, "{body:#}");
         assert_eq!(body["groups"].as_array().map(Vec::len), Some(16), "{body:#}");
+    });
+}
+
+#[test]
+fn a_second_listener_serves_the_same() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let second = free.expect("a port").to_string();
+    let config = |config: &mut node::config::Config| config.server.second_listen = Some(second.clone());
+    with_config(config, async |server: &Server| {
+        server.create("s").await;
+        let mut other = rt::TcpStream::connect(&second).await.expect("it listens there, too");
+        other
+            .write_all(b"HEAD /v1/stream/s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await
+            .expect("it is sent");
+        let answer = listen(&mut other, Duration::from_secs(5)).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     });
 }
 
