@@ -37,8 +37,10 @@ fn a_node_that_lives_is_healthy_and_soon_ready() {
 
 #[test]
 fn a_second_listener_serves_the_same() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let second = free.expect("a port").to_string();
+    let second = within(async {
+        let free = rt::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        free.local_addr().expect("its address").to_string()
+    });
     let config = |config: &mut node::config::Config| config.server.second_listen = Some(second.clone());
     with_config(config, async |server: &Server| {
         server.create("s").await;
