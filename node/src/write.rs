@@ -73,17 +73,32 @@ enum Miss {
 }
 
 impl Core {
-    /// Carries a command to its leader. `now_ms` is stamped there.
+    /// Carries a client's command to the leader of its stream's group.
     ///
     /// # Errors
     /// When there is no outcome; see [`WriteError`].
     pub(crate) async fn write(&self, command: Command, deadline: Instant) -> Result<Outcome, WriteError> {
         let group = group_of(&command.stream, self.groups.count());
+        self.write_to(group, command, deadline).await
+    }
+
+    /// Carries a command to the leader of a group, which must be one where it [belongs](Command::belongs_to). `now_ms` is
+    /// stamped there.
+    ///
+    /// # Errors
+    /// When there is no outcome; see [`WriteError`].
+    pub(crate) async fn write_to(
+        &self,
+        group: u32,
+        command: Command,
+        deadline: Instant,
+    ) -> Result<Outcome, WriteError> {
+        let redirects = self.config.http.write_routing == WriteRouting::Redirect && command.is_of_client();
         let mut pause = PAUSE_MIN;
         loop {
             let attempt = match self.groups.leader(group) {
                 Lead::Here => self.propose(group, command.clone(), deadline).await,
-                Lead::At { node } if self.config.http.write_routing == WriteRouting::Redirect => {
+                Lead::At { node } if redirects => {
                     return Err(match self.peers.known().remove(&node) {
                         Some(leader) => WriteError::Redirect { leader },
                         None => WriteError::NoLeader {
@@ -149,8 +164,8 @@ impl Core {
     /// The other end of [`FORWARD`]: proposes once, here or nowhere.
     pub(crate) async fn forwarded(&self, group: u32, payload: Bytes) -> Result<Vec<Bytes>, NotDone> {
         let command = decode_forward(payload).map_err(NotDone)?;
-        if group != group_of(&command.stream, self.groups.count()) {
-            return Err(NotDone("the stream belongs to another group".into()));
+        if !command.belongs_to(group, self.groups.count()) {
+            return Err(NotDone("the command belongs to another group".into()));
         }
         let deadline = Instant::now() + self.config.http.request_deadline.saturating_sub(WAY_BACK);
         match self.propose(group, command, deadline).await {

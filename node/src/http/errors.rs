@@ -6,7 +6,7 @@
 //! | status | codes |
 //! |---|---|
 //! | 307 | `not_leader` |
-//! | 400 | `bad_path` `bad_query` `bad_offset` `offset_beyond_tail` `missing_offset` `bad_live` `bad_header` `bad_condition` |
+//! | 400 | `bad_path` `bad_bucket` `bad_query` `bad_offset` `offset_beyond_tail` `missing_offset` `bad_live` `bad_header` `bad_condition` |
 //! |     | `bad_content_type` `missing_content_type` `empty_body` `body_incomplete` `invalid_json` `bad_stream_seq` |
 //! |     | `bad_producer` `producer_seq_not_zero` `too_long` |
 //! | 403 | `producer_fenced` |

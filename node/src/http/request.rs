@@ -76,12 +76,17 @@ pub(super) fn wanted(head: &Parts) -> Result<Wanted, Problem> {
     if method == Method::OPTIONS {
         return Ok(Wanted::Preflight);
     }
-    let path = match route(uri.path())? {
-        Route::Stream(path) => path,
+    let stream = match route(uri.path())? {
+        Route::Stream(path) => stream(&path)?,
+        Route::InBucket(bucket, name) => stream_in(bucket, &name)?,
+        Route::Bucket(_) | Route::Streams(_) => {
+            return Err(Problem::not_implemented(
+                "buckets themselves (/{bucket}, /{bucket}/streams) are not there yet: create streams in them",
+            ));
+        }
         Route::About(about) if method == Method::GET || method == Method::HEAD => return Ok(Wanted::About(about)),
         Route::About(_) => return Err(not_allowed("GET, HEAD, OPTIONS")),
     };
-    let stream = stream(&path)?;
     Ok(match *method {
         Method::GET => Wanted::Read(stream, read(uri, headers)?),
         Method::HEAD => Wanted::Look(stream, look(uri, headers)?),
@@ -106,6 +111,11 @@ fn stream(path: &str) -> Result<StreamName, Problem> {
         }
         bad => Problem::bad("bad_path", bad.to_string()),
     })
+}
+
+/// The stream a bucket and a decoded name in it name.
+fn stream_in(bucket: &str, name: &str) -> Result<StreamName, Problem> {
+    StreamName::in_bucket(bucket, name).map_err(|bad| Problem::bad("bad_path", bad.to_string()))
 }
 
 /// PUT, without its body.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::etag::Condition;
-use super::name::StreamName;
+use super::name::{StreamName, group_of};
 use super::versioned::{self, BadFormat};
 
 /// Version byte of an encoded command's meta.
@@ -98,6 +98,24 @@ impl Command {
         let mut command: Self = versioned::decode("command", VERSION, meta)?;
         command.body = body;
         Ok(command)
+    }
+
+    /// Whether the command may go into the log of this group, of so many: the group of its stream, unless it is one of
+    /// those that concern several groups.
+    #[must_use]
+    pub fn belongs_to(&self, group: u32, groups: u32) -> bool {
+        match self.op {
+            Op::Create(_) | Op::Append(_) | Op::Delete(_) => group == group_of(&self.stream, groups),
+        }
+    }
+
+    /// Whether a client asked for exactly this, and may be told to ask the leader itself. Steps of something larger are
+    /// carried there by the node.
+    #[must_use]
+    pub fn is_of_client(&self) -> bool {
+        match self.op {
+            Op::Create(_) | Op::Append(_) | Op::Delete(_) => true,
+        }
     }
 
     /// The producer whose claim must be loaded before the law can judge.

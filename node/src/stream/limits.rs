@@ -5,6 +5,9 @@
 /// a block, and is eight times what the bucketed route allows.
 pub const NAME_BYTES_MAX: usize = 1024;
 
+/// Longest bucket and name together on the bucketed route, in bytes after percent-decoding.
+pub const NAME_IN_BUCKET_BYTES_MAX: usize = 122;
+
 /// Longest `Producer-Id`, in bytes. It is part of an index key; a UUID takes 36.
 pub const PRODUCER_ID_BYTES_MAX: usize = 256;
 

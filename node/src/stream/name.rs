@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::NAME_BYTES_MAX;
+use super::limits::{NAME_BYTES_MAX, NAME_IN_BUCKET_BYTES_MAX};
 
 /// The bucket of a stream whose flat path has one segment.
 const DEFAULT_BUCKET: &str = "_default";
@@ -37,6 +37,15 @@ pub enum BadName {
     /// A segment `.` or `..`, which proxies and clients resolve differently.
     #[error("a stream path has no segment \".\" or \"..\"")]
     Dots,
+    /// On the bucketed route: longer than [`NAME_IN_BUCKET_BYTES_MAX`].
+    #[error(
+        "a bucket and the name of a stream in it have at most {NAME_IN_BUCKET_BYTES_MAX} bytes together: longer ones are \
+         at /v1/stream/{{path}}"
+    )]
+    TooLongInBucket,
+    /// On the bucketed route: a slash within a name.
+    #[error("the name of a stream in a bucket holds no slash: names with slashes are at /v1/stream/{{path}}")]
+    Slash,
     /// The first segment is the protocol's own.
     #[error("paths below {RESERVED} are reserved for the protocol")]
     Reserved,
@@ -73,6 +82,25 @@ impl StreamName {
             bucket: bucket.to_owned(),
             name: name.to_owned(),
         })
+    }
+
+    /// The stream of `/{bucket}/{name}`, the name percent-decoded: the same as that of the flat path `bucket/name`, under
+    /// stricter rules. The bucket's letters were checked by the route.
+    ///
+    /// # Errors
+    /// When the name is empty or too long, or holds a slash, a control character or `..`.
+    pub fn in_bucket(bucket: &str, name: &str) -> Result<Self, BadName> {
+        if bucket.len() + name.len() > NAME_IN_BUCKET_BYTES_MAX {
+            return Err(BadName::TooLongInBucket);
+        }
+        match name {
+            "" => return Err(BadName::Empty),
+            name if name.contains('/') => return Err(BadName::Slash),
+            name if name.chars().any(char::is_control) => return Err(BadName::Control),
+            name if name == "." || name.contains("..") => return Err(BadName::Dots),
+            _ => {}
+        }
+        Ok(Self::from_parts(bucket, name))
     }
 
     /// The bucket.

@@ -325,7 +325,7 @@ fn an_unknown_method_is_405_and_names_the_known_ones() {
             );
             assert!(answer.headers()["allow"].to_str().unwrap().contains(allowed));
         }
-        let nowhere = server.call_at("GET", "/x", &[], b"").await;
+        let nowhere = server.call_at("GET", "/v1/x", &[], b"").await;
         assert_eq!(
             (nowhere.status().as_u16(), code(&nowhere).as_str()),
             (404, "route_not_found")

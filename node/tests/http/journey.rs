@@ -317,7 +317,8 @@ fn what_is_not_there_yet_answers_501_with_a_sentence() {
             ("PUT", "/v1/stream/ttl", &[("stream-ttl", "60")]),
             ("PUT", "/v1/stream/fork", &[("stream-forked-from", "/v1/stream/s")]),
             ("PUT", "/some-bucket", &[]),
-            ("GET", "/some-bucket/stream", &[]),
+            ("GET", "/some-bucket/streams", &[]),
+            ("GET", "/some-bucket/stream/snapshot", &[]),
             ("GET", "/v1/stream/__ds/subscriptions/x", &[]),
         ] {
             let answer = server.call_at(method, path, headers, b"").await;

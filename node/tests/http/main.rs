@@ -5,6 +5,7 @@
 //! | `journey` | does every method answer what the protocol says? |
 //! | `reading` | are answers streamed, bounded, and cut off rather than wrong? |
 //! | `bad_input` | what does a client get that sends what no client should? |
+//! | `buckets` | what are buckets, and where do both shapes of a URL lead? |
 //! | `cluster` | does every node of three answer alike? |
 //! | `admin` | what does a node say about itself? |
 

@@ -44,6 +44,33 @@ fn a_flat_path_is_a_bucket_and_a_name() {
 }
 
 #[test]
+fn a_name_in_a_bucket_is_one_segment_and_means_the_same_as_on_the_flat_path() {
+    let table = [
+        ("stream", Ok(())),
+        ("with space", Ok(())),
+        ("日本", Ok(())),
+        ("snapshot", Ok(())),
+        ("", Err(BadName::Empty)),
+        ("a/b", Err(BadName::Slash)),
+        ("a\0b", Err(BadName::Control)),
+        (".", Err(BadName::Dots)),
+        ("..", Err(BadName::Dots)),
+        ("a..b", Err(BadName::Dots)),
+    ];
+    for (name, lawful) in table {
+        let found = StreamName::in_bucket("demo", name);
+        assert_eq!(found.as_ref().map(|_| ()).map_err(|bad| *bad), lawful, "{name:?}");
+        if let Ok(found) = found {
+            assert_eq!(StreamName::flat(&format!("demo/{name}")), Ok(found));
+        }
+    }
+    let longest = "x".repeat(NAME_IN_BUCKET_BYTES_MAX - 4);
+    assert!(StreamName::in_bucket("demo", &longest).is_ok());
+    let longer = StreamName::in_bucket("demos", &longest);
+    assert_eq!(longer, Err(BadName::TooLongInBucket));
+}
+
+#[test]
 fn the_longest_legal_name_is_short_enough_for_the_law() {
     let stream = StreamName::flat(&"x".repeat(NAME_BYTES_MAX)).expect("legal");
     let outcome = Kept::default().tell(&Command {
