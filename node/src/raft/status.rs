@@ -19,10 +19,11 @@ pub struct GroupStatus {
     pub leader: Option<u64>,
     /// The term this node is in.
     pub term: u64,
-    /// Whom it voted for in that term.
-    pub voted_for: u64,
-    /// Whether a quorum granted that vote.
+    /// Whether a quorum granted its vote in that term.
     pub vote_committed: bool,
+    /// The vote that is on its synced disk. The term above may be ahead of it for as long as a sync takes; nothing has
+    /// been answered in it then.
+    pub saved_vote: Option<SavedVote>,
     /// The members that vote.
     pub voters: Vec<u64>,
     /// The last entry of the log.
@@ -39,6 +40,17 @@ pub struct GroupStatus {
     pub snapshots: u64,
     /// A chain over everything applied: the same on all nodes that applied as much.
     pub digest: u64,
+}
+
+/// A vote on a synced disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SavedVote {
+    /// In which term.
+    pub term: u64,
+    /// For whom.
+    pub voted_for: u64,
+    /// Whether a quorum granted it.
+    pub committed: bool,
 }
 
 /// A log id.
@@ -62,9 +74,9 @@ impl Group {
     pub(super) fn status(&self) -> GroupStatus {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let (last_log, purged, committed) = {
+        let (last_log, purged, committed, saved_vote) = {
             let log = self.machine.log.state();
-            (log.last(), log.purged, log.committed)
+            (log.last(), log.purged, log.committed, log.vote)
         };
         let (position, flushed) = {
             let state = self.machine.state();
@@ -75,8 +87,12 @@ impl Group {
             role: format!("{:?}", metrics.state),
             leader: metrics.current_leader,
             term: metrics.current_term,
-            voted_for: metrics.vote.leader_id.voted_for,
             vote_committed: metrics.vote.committed,
+            saved_vote: saved_vote.map(|vote| SavedVote {
+                term: vote.leader_id.term,
+                voted_for: vote.leader_id.voted_for,
+                committed: vote.committed,
+            }),
             voters: metrics.membership_config.membership().voter_ids().collect(),
             last_log: last_log.map(entry_id),
             committed: committed.map(entry_id),

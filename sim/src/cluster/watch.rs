@@ -10,7 +10,7 @@ use storage::journal::{self, Journal, Kind, Recovered};
 use super::Cluster;
 use crate::disk::PowerLoss;
 use crate::engine::HostId;
-use crate::invariant::{Broken, Durable, Observation, committed_is_on_a_majority};
+use crate::invariant::{Ballot, Broken, Durable, Observation, committed_is_on_a_majority};
 
 /// How often the nodes are looked at, in true time.
 const LOOK: Duration = Duration::from_millis(50);
@@ -179,8 +179,11 @@ fn observe(node: &Node, at_ns: u64, id: u64, life: u64) -> Vec<Observation> {
         life,
         group: status.group,
         term: status.term,
-        voted_for: (status.voted_for != 0).then_some(status.voted_for),
-        elected: status.vote_committed,
+        saved: status.saved_vote.map(|vote| Ballot {
+            term: vote.term,
+            voted_for: vote.voted_for,
+            elected: vote.committed,
+        }),
         leads: status.role == "Leader" && status.vote_committed,
         last_log: status.last_log.map(place),
         term_falls: status.last_log.and_then(|last| term_falls(node, status.group, last)),

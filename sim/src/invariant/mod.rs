@@ -21,6 +21,17 @@ pub mod same_applied_same_digest;
 
 pub use committed_is_on_a_majority::{Durable, committed_is_on_a_majority};
 
+/// A vote on a synced disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ballot {
+    /// In which term.
+    pub term: u64,
+    /// For whom, or who leads the term, if it has heard of that.
+    pub voted_for: u64,
+    /// Whether a quorum made that one the leader. A node that voted for a loser then takes the winner's name.
+    pub elected: bool,
+}
+
 /// One replica at one moment, as its own node tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Observation {
@@ -32,12 +43,10 @@ pub struct Observation {
     pub life: u64,
     /// Which group.
     pub group: u32,
-    /// The term of its vote.
+    /// The term it is in, which may be ahead of what it has saved.
     pub term: u64,
-    /// Whom it voted for in that term, or who leads it, if it has heard of that.
-    pub voted_for: Option<u64>,
-    /// Whether a quorum made that one the leader. A node that voted for a loser then takes the winner's name.
-    pub elected: bool,
+    /// The vote on its synced disk.
+    pub saved: Option<Ballot>,
     /// Whether it believes to lead that term.
     pub leads: bool,
     /// The last entry of its log: index and term.
