@@ -13,8 +13,8 @@ use super::{
     routes::{About, Route, route},
 };
 use crate::stream::{
-    Append, BadName, CONTENT_TYPE_BYTES_MAX, Condition, Create, Delete, Offset, PRODUCER_ID_BYTES_MAX,
-    PRODUCER_NUMBER_MAX, ProducerTuple, STREAM_SEQ_BYTES_MAX, StreamName, Whence,
+    Append, BadName, CONTENT_TYPE_BYTES_MAX, Condition, Create, Delete, Lifetime, Offset, PRODUCER_ID_BYTES_MAX,
+    PRODUCER_NUMBER_MAX, ProducerTuple, Retention, STREAM_SEQ_BYTES_MAX, StreamName, Whence,
 };
 
 pub(super) const STREAM_CLOSED: HeaderName = HeaderName::from_static("stream-closed");
@@ -134,6 +134,9 @@ fn create(headers: &HeaderMap) -> Result<Create, Problem> {
         content_type: content_type(headers)?.unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned()),
         closed: closed(headers)?,
         if_match: condition(headers, &header::IF_MATCH)?,
+        lifetime: Lifetime::Forever,
+        retention: Retention::default(),
+        retention_default: Retention::default(),
     })
 }
 

@@ -12,7 +12,8 @@
 //! 10 group generation 02 incarnation id          a producer of a stream
 //! 10 group generation 03 incarnation end         a run of a stream's bytes
 //! 10 group generation 04 segment                 how many bytes of a journal segment its chunks refer to
-//! 10 group generation 05 incarnation             a deleted stream whose chunks are still to be swept
+//! 10 group generation 05 incarnation             a stream with chunks that are still to be swept
+//! 10 group generation 06 deadline bucket 00 name a stream that time alone will change
 //! ```
 //!
 //! A snapshot is installed into a new generation beside the rows that are served, and switched in by one batch that
@@ -96,7 +97,8 @@ pub enum Key<'a> {
         /// The segment.
         segment: u64,
     },
-    /// Nothing: the stream is deleted, its chunks are still to be swept.
+    /// Nothing: the stream is deleted, its chunks are still to be swept. Or a [`number`]: it is trimmed, the chunks that
+    /// end there or before are still to be swept.
     Trash {
         /// The group.
         group: u32,
@@ -104,6 +106,19 @@ pub enum Key<'a> {
         generation: u64,
         /// The stream.
         incarnation: u64,
+    },
+    /// Nothing: the stream is to be looked at when it is this late, because it may be over then, or something of it may.
+    Deadline {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+        /// Unix milliseconds of the group's time.
+        deadline_ms: u64,
+        /// First part of the stream's name.
+        bucket: &'a str,
+        /// Second part of the stream's name.
+        name: &'a str,
     },
 }
 
@@ -118,6 +133,7 @@ const PRODUCER: u8 = 0x02;
 const CHUNK: u8 = 0x03;
 const SEGMENT_LIVE: u8 = 0x04;
 const TRASH: u8 = 0x05;
+const DEADLINE: u8 = 0x06;
 
 impl<'a> Key<'a> {
     /// The key of a stream's row.
@@ -126,6 +142,18 @@ impl<'a> Key<'a> {
         Self::Stream {
             group,
             generation,
+            bucket: stream.bucket(),
+            name: stream.name(),
+        }
+    }
+
+    /// The key of a stream in the index of deadlines.
+    #[must_use]
+    pub fn deadline(group: u32, generation: u64, deadline_ms: u64, stream: &'a StreamName) -> Self {
+        Self::Deadline {
+            group,
+            generation,
+            deadline_ms,
             bucket: stream.bucket(),
             name: stream.name(),
         }
@@ -194,6 +222,19 @@ impl<'a> Key<'a> {
                 generation,
                 incarnation,
             } => key = incarnation_prefix(group, generation, TRASH, incarnation),
+            Self::Deadline {
+                group,
+                generation,
+                deadline_ms,
+                bucket,
+                name,
+            } => {
+                key = row_prefix(group, generation, DEADLINE);
+                key.extend(deadline_ms.to_be_bytes());
+                key.extend(bucket.as_bytes());
+                key.push(0);
+                key.extend(name.as_bytes());
+            }
         }
         key.into()
     }
@@ -268,6 +309,18 @@ impl<'a> Key<'a> {
                         generation,
                         incarnation: rest.try_get_u64().ok()?,
                     },
+                    DEADLINE => {
+                        let deadline_ms = rest.try_get_u64().ok()?;
+                        let (bucket, name) = str::from_utf8(rest).ok()?.split_once('\0')?;
+                        rest = &[];
+                        Self::Deadline {
+                            group,
+                            generation,
+                            deadline_ms,
+                            bucket,
+                            name,
+                        }
+                    }
                     _ => return None,
                 }
             }
@@ -354,10 +407,27 @@ impl KeyRange {
         Self::of_prefix(&row_prefix(group, generation, SEGMENT_LIVE))
     }
 
-    /// All deleted streams of a generation that are still to be swept.
+    /// The chunks of a stream that hold only bytes below `offset`, by offset.
+    #[must_use]
+    pub fn chunks_below(group: u32, generation: u64, incarnation: u64, offset: Offset) -> Self {
+        let Self { from: to, .. } = Self::chunks_from(group, generation, incarnation, offset);
+        let Self { from, .. } = Self::chunks(group, generation, incarnation);
+        Self { from, to }
+    }
+
+    /// All streams of a generation with chunks that are still to be swept.
     #[must_use]
     pub fn trash(group: u32, generation: u64) -> Self {
         Self::of_prefix(&row_prefix(group, generation, TRASH))
+    }
+
+    /// The streams of a generation that are to be looked at at this time, or were before, by time.
+    #[must_use]
+    pub fn deadlines(group: u32, generation: u64, now_ms: u64) -> Self {
+        let Self { from, .. } = Self::of_prefix(&row_prefix(group, generation, DEADLINE));
+        let mut to = row_prefix(group, generation, DEADLINE);
+        to.extend(now_ms.saturating_add(1).to_be_bytes());
+        Self { from, to: to.into() }
     }
 
     /// All keys that begin so.

@@ -58,6 +58,16 @@ fn keys_are_written_as_they_were_by_the_first_release() {
             },
             "10000000030000000000000001 05 000000000000004d",
         ),
+        (
+            Key::Deadline {
+                group,
+                generation,
+                deadline_ms: 1_700_000_000_000,
+                bucket: "a",
+                name: "b/c",
+            },
+            "10000000030000000000000001 06 0000018bcfe56800 61 00 622f63",
+        ),
     ];
     for (key, golden) in table {
         assert_eq!(hex(&key.encode()), golden.replace(' ', ""), "{key:?}");
@@ -124,6 +134,29 @@ fn the_first_chunk_from_an_offset_is_the_one_that_holds_it() {
 }
 
 #[test]
+fn a_chunk_is_below_an_offset_when_all_its_bytes_are() {
+    let key = |end| {
+        Key::Chunk {
+            group: 1,
+            generation: 0,
+            incarnation: 9,
+            end: Offset(end),
+        }
+        .encode()
+    };
+    let below = KeyRange::chunks_below(1, 0, 9, Offset(10));
+    assert!(below.from <= key(1) && key(10) < below.to && below.to <= key(11));
+}
+
+#[test]
+fn what_is_due_at_a_moment_is_what_was_to_be_looked_at_then_or_before() {
+    let stream = StreamName::flat("s").expect("legal");
+    let key = |deadline_ms| Key::deadline(1, 0, deadline_ms, &stream).encode();
+    let due = KeyRange::deadlines(1, 0, 500);
+    assert!(due.from <= key(0) && key(500) < due.to && due.to <= key(501));
+}
+
+#[test]
 fn the_last_generation_of_the_last_group_has_a_range_too() {
     let range = KeyRange::generation(u32::MAX, u64::MAX);
     let key = Key::Chunk {
@@ -137,7 +170,7 @@ fn the_last_generation_of_the_last_group_has_a_range_too() {
 
 fn any_key() -> impl Strategy<Value = (u8, u32, u64, u64, u64, String, String)> {
     (
-        0..9_u8,
+        0..10_u8,
         0..3_u32,
         0..3_u64,
         0..3_u64,
@@ -176,6 +209,13 @@ fn key<'a>(parts: &'a (u8, u32, u64, u64, u64, String, String)) -> Key<'a> {
             generation,
             incarnation,
         },
+        8 => Key::Deadline {
+            group,
+            generation,
+            deadline_ms: offset,
+            bucket,
+            name,
+        },
         _ => Key::Chunk {
             group,
             generation,
@@ -197,6 +237,7 @@ fn rank<'a>(key: Key<'a>) -> (u8, u64, u64, u8, Key<'a>) {
         Key::Chunk { group, generation, .. } => (5, group.into(), generation, 3, key),
         Key::SegmentLive { group, generation, .. } => (5, group.into(), generation, 4, key),
         Key::Trash { group, generation, .. } => (5, group.into(), generation, 5, key),
+        Key::Deadline { group, generation, .. } => (5, group.into(), generation, 6, key),
     }
 }
 

@@ -13,8 +13,10 @@ use super::codec::next_index;
 use super::log::Slot;
 use super::machine::{Machine, State, damaged};
 use super::types::{Answer, Entry, Envelope, LogId, Payload, StoredMembership};
-use crate::keys::{Chunk, Key, KeyRange, Place};
-use crate::stream::{Claim, Command, Loaded, Moment, Offset, RowChange, Stored, StreamName, StreamRow, apply};
+use crate::keys::{Chunk, Key, KeyRange, Place, number};
+use crate::stream::{
+    Claim, Command, Loaded, Moment, Offset, RowChange, Stored, StreamName, StreamRow, Transition, apply,
+};
 
 /// The most bytes one chunk row stands for: what is read from a disk, and verified, at once.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
@@ -111,6 +113,7 @@ impl Machine {
         let transition = apply(loaded, &command, moment);
 
         state.position.last_now_ms = transition.now_ms;
+        self.note_ends(state, changes, &command.stream, row.as_deref(), &transition);
         if let Some(stored) = transition.stored {
             self.store(state, changes, id.index, &stored, &command.body)?;
         }
@@ -151,6 +154,47 @@ impl Machine {
             changes.trash = true;
         }
         Ok(transition.outcome)
+    }
+
+    /// What a changed row leaves behind or goes to: bytes that are trimmed, the stream's place in the index of deadlines.
+    fn note_ends(
+        &self,
+        state: &State,
+        changes: &mut Changes,
+        stream: &StreamName,
+        was: Option<&StreamRow>,
+        transition: &Transition,
+    ) {
+        let (group, generation) = (self.group, state.generation);
+        let is = match &transition.row {
+            RowChange::Keep => return,
+            RowChange::Put(row) => Some(row),
+            RowChange::Delete => None,
+        };
+        let at = |row: Option<&StreamRow>| row.and_then(|row| row.deadline_key_ms);
+        let (left, entered) = (at(was), at(is));
+        if left != entered {
+            let key = |deadline_ms| Key::deadline(group, generation, deadline_ms, stream).encode();
+            if let Some(left) = left {
+                changes.batch.delete(key(left));
+            }
+            if let Some(entered) = entered {
+                changes.batch.put(key(entered), Bytes::new());
+            }
+        }
+        if let (Some(was), Some(is)) = (was, is)
+            && was.incarnation == is.incarnation
+            && was.earliest < is.earliest
+        {
+            let incarnation = is.incarnation;
+            let key = Key::Trash {
+                group,
+                generation,
+                incarnation,
+            };
+            changes.batch.put(key.encode(), number::encode(is.earliest.0));
+            changes.trash = true;
+        }
     }
 
     fn claim(&self, state: &State, changes: &Changes, incarnation: u64, id: &str) -> io::Result<Option<Claim>> {

@@ -4,7 +4,7 @@
 //! producer and chunk of the group while the transfer lasts. Bytes are not copied: they never change where they lie, and
 //! the segments that hold them are pinned until the image is dropped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -40,11 +40,11 @@ impl Taken {
         let (group, generation) = (machine.group, state.generation);
         let index = &*machine.index;
         let mut rows = Vec::new();
-        let mut living = BTreeSet::new();
+        let mut living = BTreeMap::new();
         each_row(index, &KeyRange::streams(group, generation), |key, value| {
             if let Key::Stream { bucket, name, .. } = Key::decode(key).map_err(damaged)? {
                 let row = StreamRow::decode(value).map_err(damaged)?;
-                living.insert(row.incarnation);
+                living.insert(row.incarnation, row.earliest);
                 rows.push(ImageRow::Stream {
                     name: StreamName::from_parts(bucket, name),
                     row,
@@ -66,7 +66,7 @@ impl Taken {
         let (mut chunks, mut pinned) = (Vec::new(), BTreeSet::new());
         each_row(index, &KeyRange::all_chunks(group, generation), |key, value| {
             if let Key::Chunk { incarnation, end, .. } = Key::decode(key).map_err(damaged)?
-                && living.contains(&incarnation)
+                && living.get(&incarnation).is_some_and(|earliest| end > *earliest)
             {
                 let chunk = Chunk::decode(value).map_err(damaged)?;
                 pinned.insert(chunk_extent(value)?.0);

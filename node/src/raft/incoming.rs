@@ -72,6 +72,12 @@ impl Incoming {
         for row in decode_rows(block).map_err(damaged)? {
             match row {
                 ImageRow::Stream { name, row } => {
+                    if let Some(deadline_ms) = row.deadline_key_ms {
+                        batch.put(
+                            Key::deadline(group, generation, deadline_ms, &name).encode(),
+                            Bytes::new(),
+                        );
+                    }
                     batch.put(Key::stream(group, generation, &name).encode(), row.encode());
                 }
                 ImageRow::Producer { incarnation, id, claim } => {

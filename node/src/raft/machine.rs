@@ -21,7 +21,7 @@ use super::rows::RowCache;
 use super::tail_cache::TailCache;
 use super::types::{LogId, StoredMembership, log_id};
 use crate::keys::{Applied, Key, KeyRange, number};
-use crate::stream::{BadFormat, StreamName, StreamRow};
+use crate::stream::{BadFormat, Offset, StreamName, StreamRow};
 
 /// Version byte of what `raft` spells inside the applied row, and of the membership row.
 const VERSION: u8 = 1;
@@ -198,7 +198,7 @@ impl Machine {
         state.live.get(&segment).is_some_and(|bytes| *bytes > 0) || state.pins.contains_key(&segment)
     }
 
-    /// Removes up to a page of the chunks of deleted streams. `true` if there may be more.
+    /// Removes up to a page of the chunks of deleted and trimmed streams. `true` if there may be more.
     ///
     /// # Errors
     /// If the index fails.
@@ -210,14 +210,19 @@ impl Machine {
         }
         let (group, generation) = (self.group, state.generation);
         let heap = KeyRange::trash(group, generation);
-        let Some((trash, _)) = self.index.scan(&heap.from, &heap.to, 1)?.pop() else {
+        let Some((trash, below)) = self.index.scan(&heap.from, &heap.to, 1)?.pop() else {
             state.trash = false;
             return Ok(false);
         };
         let Key::Trash { incarnation, .. } = Key::decode(&trash).map_err(damaged)? else {
             return Err(io::Error::other("a row of another kind lies among the trash"));
         };
-        let chunks = KeyRange::chunks(group, generation, incarnation);
+        let chunks = if below.is_empty() {
+            KeyRange::chunks(group, generation, incarnation)
+        } else {
+            let below = Offset(number::decode(&below).map_err(damaged)?);
+            KeyRange::chunks_below(group, generation, incarnation, below)
+        };
         let page = self.index.scan(&chunks.from, &chunks.to, PAGE)?;
         let mut batch = Batch::default();
         let mut touched = Vec::new();

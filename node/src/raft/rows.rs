@@ -68,19 +68,9 @@ impl RowCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::Offset;
 
     fn row(incarnation: u64) -> Arc<StreamRow> {
-        Arc::new(StreamRow {
-            incarnation,
-            content_type: "text/plain".into(),
-            created_ms: 0,
-            tail: Offset(0),
-            earliest: Offset(0),
-            closed: None,
-            last_seq: None,
-            producers: 0,
-        })
+        Arc::new(StreamRow::born(incarnation, "text/plain".into(), 0))
     }
 
     fn name(number: u64) -> StreamName {

@@ -6,9 +6,12 @@
 //! RFC 9110, 13.2.1, a condition counts only where the request would succeed without it; and a repeat goes before it,
 //! because the first attempt has moved the tag (13.1.1 allows that).
 //!
+//! A stream that is over at the command's time is not there, whatever the command: its row goes in the same step. So it
+//! ends by the log alone, on all nodes at the same place, and no other clock brings it back.
+//!
 //! Claims are kept as long as their stream (PROTOCOL.md 5.2.1, Producer State Cleanup: the stronger guarantee).
 
-use super::command::{Append, Command, Create, Delete, Op, ProducerTuple};
+use super::command::{Append, Command, Create, Delete, Op, ProducerTuple, Touch, Trim};
 use super::content_type::same_content_type;
 use super::limits::{
     CONTENT_TYPE_BYTES_MAX, NAME_BYTES_MAX, PRODUCER_ID_BYTES_MAX, PRODUCER_NUMBER_MAX, PRODUCERS_MAX,
@@ -49,7 +52,8 @@ pub struct Transition {
     pub claim: Option<Claim>,
     /// Where the command's body goes, if it is stored.
     pub stored: Option<Stored>,
-    /// The incarnation whose producer rows and chunks are garbage now.
+    /// The incarnation whose producer rows and chunks are garbage now. Never that of a row put. (Chunks below a row's
+    /// `earliest` are garbage, too; that is seen by comparing rows.)
     pub dropped: Option<u64>,
     /// The group's time after this, in Unix milliseconds. Never less than [`Moment::last_now_ms`].
     pub now_ms: u64,
@@ -57,6 +61,10 @@ pub struct Transition {
 
 /// What happens to a stream's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time is made, and taken apart at once: a box would cost each append an allocation"
+)]
 pub enum RowChange {
     /// Nothing.
     Keep,
@@ -81,6 +89,8 @@ pub struct Stored {
 #[must_use]
 pub fn apply(loaded: Loaded<'_>, command: &Command, moment: Moment) -> Transition {
     let now_ms = command.now_ms.max(moment.last_now_ms);
+    let over = loaded.row.filter(|row| row.is_over(now_ms));
+    let loaded = if over.is_some() { Loaded::default() } else { loaded };
     let case = Case {
         loaded,
         body_len: command.body.len() as u64,
@@ -91,8 +101,18 @@ pub fn apply(loaded: Loaded<'_>, command: &Command, moment: Moment) -> Transitio
         Op::Create(create) => case.create(create),
         Op::Append(append) => case.append(append),
         Op::Delete(delete) => case.delete(delete),
+        Op::Trim(trim) => case.trim(trim),
+        Op::Touch(touch) => case.touch(touch),
+        Op::Tend => case.tend(),
     });
-    judged.unwrap_or_else(|refusal| case.unchanged(Outcome::Refused(refusal)))
+    let mut transition = judged.unwrap_or_else(|refusal| case.unchanged(Outcome::Refused(refusal)));
+    if let Some(over) = over {
+        transition.dropped = Some(over.incarnation);
+        if transition.row == RowChange::Keep {
+            transition.row = RowChange::Delete;
+        }
+    }
+    transition
 }
 
 /// One command and what it finds.
@@ -104,12 +124,16 @@ struct Case<'a> {
     now_ms: u64,
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
     fn create(self, create: &Create) -> Result<Transition, Refusal> {
         if let Some(row) = self.loaded.row {
             let standing = row.standing();
             let content_type = row.content_type.clone();
-            if !same_content_type(&content_type, &create.content_type) || standing.closed != create.closed {
+            let same = same_content_type(&content_type, &create.content_type)
+                && standing.closed == create.closed
+                && row.lifetime == create.lifetime
+                && create.retention.or(row.retention) == row.retention;
+            if !same {
                 return Err(Refusal::Conflict { standing, content_type });
             }
             if create
@@ -126,16 +150,14 @@ impl Case<'_> {
         if create.if_match.is_some() {
             return Err(Refusal::IfMatch { standing: None });
         }
-        let row = StreamRow {
-            incarnation: self.index,
-            content_type: create.content_type.clone(),
-            created_ms: self.now_ms,
+        let mut row = StreamRow {
             tail: Offset(self.body_len),
-            earliest: Offset(0),
             closed: create.closed.then_some(Closing { by: None }),
-            last_seq: None,
-            producers: 0,
+            lifetime: create.lifetime,
+            retention: create.retention.or(create.retention_default),
+            ..StreamRow::born(self.index, create.content_type.clone(), self.now_ms)
         };
+        self.grown(&mut row);
         let outcome = Outcome::Created {
             standing: row.standing(),
         };
@@ -160,9 +182,9 @@ impl Case<'_> {
                         epoch: tuple.epoch,
                         seq: tuple.seq,
                     };
-                    Ok(self.unchanged(Outcome::Duplicate { standing, producer }))
+                    Ok(self.used(row, Outcome::Duplicate { standing, producer }))
                 }
-                None if self.body_len == 0 => Ok(self.unchanged(Outcome::AlreadyClosed { standing })),
+                None if self.body_len == 0 => Ok(self.used(row, Outcome::AlreadyClosed { standing })),
                 _ => Err(Refusal::Closed { standing }),
             };
         }
@@ -180,7 +202,7 @@ impl Case<'_> {
                 epoch: last.epoch,
                 seq: last.seq,
             };
-            return Ok(self.unchanged(Outcome::Duplicate { standing, producer }));
+            return Ok(self.used(row, Outcome::Duplicate { standing, producer }));
         }
 
         if let (Some(seq), Some(last)) = (&append.seq, &row.last_seq)
@@ -208,7 +230,7 @@ impl Case<'_> {
 
         let tail = Offset(row.tail.0.checked_add(self.body_len).ok_or(Refusal::Full)?);
         let is_new_producer = append.producer.is_some() && self.loaded.claim.is_none();
-        let row = StreamRow {
+        let mut row = StreamRow {
             tail,
             closed: append.close.then(|| Closing {
                 by: append.producer.clone(),
@@ -217,6 +239,7 @@ impl Case<'_> {
             producers: row.producers.saturating_add(u32::from(is_new_producer)),
             ..row.clone()
         };
+        self.grown(&mut row);
         let claim = append.producer.as_ref().map(|tuple| Claim {
             epoch: tuple.epoch,
             seq: tuple.seq,
@@ -259,6 +282,83 @@ impl Case<'_> {
             dropped,
             ..self.unchanged(Outcome::Deleted)
         })
+    }
+
+    fn trim(self, trim: &Trim) -> Result<Transition, Refusal> {
+        let mut row = self.of(trim.incarnation)?.clone();
+        let trimmed = row.trim(trim.below);
+        let outcome = Outcome::Trimmed {
+            standing: row.standing(),
+        };
+        let keep = self.unchanged(outcome);
+        Ok(if trimmed {
+            Transition {
+                row: RowChange::Put(row),
+                ..keep
+            }
+        } else {
+            keep
+        })
+    }
+
+    fn touch(self, touch: &Touch) -> Result<Transition, Refusal> {
+        let mut row = self.of(touch.incarnation)?.clone();
+        row.touch(self.now_ms);
+        Ok(self.alive(row))
+    }
+
+    /// What time has made due. That the stream is over was seen before; here it is not.
+    fn tend(self) -> Result<Transition, Refusal> {
+        let mut row = self.loaded.row.ok_or(Refusal::NotFound)?.clone();
+        row.retain(self.now_ms);
+        row.deadline_key_ms = row.due_ms();
+        Ok(self.alive(row))
+    }
+
+    /// The stream, if it is in this life.
+    fn of(self, incarnation: u64) -> Result<&'a StreamRow, Refusal> {
+        let row = self.loaded.row.filter(|row| row.incarnation == incarnation);
+        row.ok_or(Refusal::NotFound)
+    }
+
+    /// The stream goes on as this row.
+    fn alive(self, row: StreamRow) -> Transition {
+        let outcome = Outcome::Alive {
+            standing: row.standing(),
+            touched_ms: row.touched_ms,
+        };
+        let keep = self.unchanged(outcome);
+        if self.loaded.row == Some(&row) {
+            return keep;
+        }
+        Transition {
+            row: RowChange::Put(row),
+            ..keep
+        }
+    }
+
+    /// What follows when bytes were put, or the stream was closed: it was used, and may forget its oldest bytes.
+    fn grown(self, row: &mut StreamRow) {
+        row.touch(self.now_ms);
+        if self.body_len > 0 {
+            row.mark(self.now_ms);
+            row.retain(self.now_ms);
+        }
+        row.index_deadline();
+    }
+
+    /// An answer that changes nothing, except that the stream was used.
+    fn used(self, row: &StreamRow, outcome: Outcome) -> Transition {
+        let keep = self.unchanged(outcome);
+        if !row.wants_touch(self.now_ms) {
+            return keep;
+        }
+        let mut row = row.clone();
+        row.touch(self.now_ms);
+        Transition {
+            row: RowChange::Put(row),
+            ..keep
+        }
     }
 
     /// Turns a ruling that is neither a repeat nor an acceptance into its refusal.
@@ -314,7 +414,7 @@ fn within_limits(stream: &StreamName, op: &Op) -> Result<(), Refusal> {
             append.seq.as_ref(),
             append.producer.as_ref(),
         ),
-        Op::Delete(_) => (None, None, None),
+        Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend => (None, None, None),
     };
     check(
         content_type.is_none_or(|text| text.len() <= CONTENT_TYPE_BYTES_MAX),

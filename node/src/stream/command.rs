@@ -8,7 +8,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::etag::Condition;
+use super::lifetime::Lifetime;
 use super::name::{StreamName, group_of};
+use super::offset::Offset;
+use super::retention::Retention;
 use super::versioned::{self, BadFormat};
 
 /// Version byte of an encoded command's meta.
@@ -37,6 +40,12 @@ pub enum Op {
     Append(Append),
     /// `DELETE`: forget it.
     Delete(Delete),
+    /// Forget its oldest bytes.
+    Trim(Trim),
+    /// Somebody uses it: note that, if it prolongs its life.
+    Touch(Touch),
+    /// Do to it what time has made due: let it go if it is over, forget what is too old.
+    Tend,
 }
 
 /// `PUT`.
@@ -48,6 +57,12 @@ pub struct Create {
     pub closed: bool,
     /// `If-Match`.
     pub if_match: Option<Condition>,
+    /// `Stream-TTL` or `Stream-Expires-At`.
+    pub lifetime: Lifetime,
+    /// What it forgets by itself, as far as the client says so.
+    pub retention: Retention,
+    /// What it forgets by itself where the client does not say.
+    pub retention_default: Retention,
 }
 
 /// `POST`.
@@ -70,6 +85,22 @@ pub struct Append {
 pub struct Delete {
     /// `If-Match`.
     pub if_match: Option<Condition>,
+}
+
+/// Trimming: asked for by a snapshot that stands for the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trim {
+    /// Of this life of the stream only.
+    pub incarnation: u64,
+    /// The first byte to keep. In a JSON stream, the first one of a message. Past the tail it means the tail.
+    pub below: Offset,
+}
+
+/// A use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touch {
+    /// Of this life of the stream only.
+    pub incarnation: u64,
 }
 
 /// Who writes, in which of its lives, and which of its appends this is.
@@ -105,7 +136,9 @@ impl Command {
     #[must_use]
     pub fn belongs_to(&self, group: u32, groups: u32) -> bool {
         match self.op {
-            Op::Create(_) | Op::Append(_) | Op::Delete(_) => group == group_of(&self.stream, groups),
+            Op::Create(_) | Op::Append(_) | Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend => {
+                group == group_of(&self.stream, groups)
+            }
         }
     }
 
@@ -115,6 +148,7 @@ impl Command {
     pub fn is_of_client(&self) -> bool {
         match self.op {
             Op::Create(_) | Op::Append(_) | Op::Delete(_) => true,
+            Op::Trim(_) | Op::Touch(_) | Op::Tend => false,
         }
     }
 
@@ -123,7 +157,7 @@ impl Command {
     pub fn producer(&self) -> Option<&ProducerTuple> {
         match &self.op {
             Op::Append(append) => append.producer.as_ref(),
-            Op::Create(_) | Op::Delete(_) => None,
+            Op::Create(_) | Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend => None,
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | `command`, `outcome` | what can be asked, what can be answered? |
 //! | `row` | what is remembered of a stream and of its producers? |
 //! | `apply`, `producer` | who may change what, and what is a repeat? |
+//! | `lifetime`, `retention` | when is a stream over, and what does it forget by itself? |
 //! | `plan` | which bytes answer a read? |
 //! | `image` | all rows of a group, out and in again |
 //! | `limits` | how big may things be? |
@@ -19,26 +20,30 @@ mod command;
 mod content_type;
 mod etag;
 mod image;
+mod lifetime;
 mod limits;
 mod name;
 mod offset;
 mod outcome;
 mod plan;
 mod producer;
+mod retention;
 mod row;
 #[cfg(test)]
 mod tests;
 pub(crate) mod versioned;
 
 pub use apply::{Loaded, Moment, RowChange, Stored, Transition, apply};
-pub use command::{Append, Command, Create, Delete, Op, ProducerTuple};
+pub use command::{Append, Command, Create, Delete, Op, ProducerTuple, Touch, Trim};
 pub use content_type::{is_json, same_content_type};
 pub use etag::{BadCondition, Condition, ETag, Tag};
 pub use image::{ImageRow, decode_rows, encode_rows};
+pub use lifetime::Lifetime;
 pub use limits::*;
 pub use name::{BadName, StreamName, group_of};
 pub use offset::{BadOffset, Offset, Whence};
 pub use outcome::{Accepted, Field, Outcome, Refusal, Standing};
 pub use plan::{ReadPlan, ReadRefusal, plan};
+pub use retention::{Mark, Retention};
 pub use row::{Claim, Closing, StreamRow};
 pub use versioned::BadFormat;

@@ -88,6 +88,18 @@ pub enum Outcome {
     Deleted,
     /// Nothing changed, because.
     Refused(Refusal),
+    /// The bytes below `standing.earliest` are forgotten, some of them perhaps before this.
+    Trimmed {
+        /// As it stands.
+        standing: Standing,
+    },
+    /// The use is noted, or need not be; or nothing of the stream was due any more.
+    Alive {
+        /// As it stands.
+        standing: Standing,
+        /// When its last use was noted.
+        touched_ms: u64,
+    },
 }
 
 /// Why a command changed nothing.
@@ -95,7 +107,7 @@ pub enum Outcome {
 pub enum Refusal {
     /// There is no such stream (404).
     NotFound,
-    /// `PUT`: a stream of that name is there with another media type or closed state (409).
+    /// `PUT`: a stream of that name is there with another media type, closed state or lifetime (409).
     Conflict {
         /// As it stands.
         standing: Standing,
@@ -194,6 +206,8 @@ impl Outcome {
             | Self::Appended { standing, .. }
             | Self::Duplicate { standing, .. }
             | Self::AlreadyClosed { standing }
+            | Self::Trimmed { standing }
+            | Self::Alive { standing, .. }
             | Self::Refused(
                 Refusal::Closed { standing } | Refusal::Conflict { standing, .. } | Refusal::StreamSeq { standing, .. },
             ) => Some(standing),

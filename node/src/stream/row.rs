@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::command::ProducerTuple;
+use super::lifetime::Lifetime;
 use super::offset::Offset;
 use super::outcome::Standing;
+use super::retention::{Mark, Retention};
 use super::versioned::{self, BadFormat};
 
 /// Version byte of an encoded stream row.
@@ -32,6 +34,17 @@ pub struct StreamRow {
     pub last_seq: Option<String>,
     /// How many producers have a claim.
     pub producers: u32,
+    /// How long it lives.
+    pub lifetime: Lifetime,
+    /// When its last use was noted, in Unix milliseconds of the group's time: kept up to date only where a use prolongs
+    /// its life.
+    pub touched_ms: u64,
+    /// Under which time the index of deadlines holds it, if it does: never later than it is due.
+    pub deadline_key_ms: Option<u64>,
+    /// What it forgets by itself.
+    pub retention: Retention,
+    /// When its bytes came, oldest first, as far as that matters for `retention`. Bounded.
+    pub marks: Vec<Mark>,
 }
 
 /// How a stream was closed.
@@ -57,6 +70,26 @@ pub struct Claim {
 }
 
 impl StreamRow {
+    /// The row of an open, empty stream.
+    #[must_use]
+    pub fn born(incarnation: u64, content_type: String, now_ms: u64) -> Self {
+        Self {
+            incarnation,
+            content_type,
+            created_ms: now_ms,
+            tail: Offset(0),
+            earliest: Offset(0),
+            closed: None,
+            last_seq: None,
+            producers: 0,
+            lifetime: Lifetime::Forever,
+            touched_ms: now_ms,
+            deadline_key_ms: None,
+            retention: Retention::default(),
+            marks: Vec::new(),
+        }
+    }
+
     /// Where the stream stands.
     #[must_use]
     pub fn standing(&self) -> Standing {

@@ -25,7 +25,9 @@ use super::*;
 use crate::cluster::Founder;
 use crate::config;
 use crate::peer::{PeerError, Why};
-use crate::stream::{Append, Command, Create, Delete, Offset, Op, Outcome, ProducerTuple, StreamName};
+use crate::stream::{
+    Append, Command, Create, Delete, Lifetime, Offset, Op, Outcome, ProducerTuple, Retention, StreamName, Trim,
+};
 
 /// An index whose unflushed batches can be lost.
 pub(super) struct Forgetful {
@@ -267,6 +269,9 @@ pub(super) fn create(stream: &str, body: &[u8]) -> Command {
         content_type: "text/plain".into(),
         closed: false,
         if_match: None,
+        lifetime: Lifetime::Forever,
+        retention: Retention::default(),
+        retention_default: Retention::default(),
     });
     command(stream, op, body)
 }
@@ -299,6 +304,10 @@ pub(super) fn delete(stream: &str) -> Command {
     command(stream, Op::Delete(Delete { if_match: None }), b"")
 }
 
+pub(super) fn trim(stream: &str, incarnation: u64, below: Offset) -> Command {
+    command(stream, Op::Trim(Trim { incarnation, below }), b"")
+}
+
 pub(super) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(5)
 }
@@ -310,9 +319,9 @@ pub(super) async fn content(groups: &Groups, group: u32, stream: &str) -> Option
     let (mut bytes, mut at) = (Vec::new(), row.earliest);
     while at < row.tail {
         for piece in view.read(row.incarnation, at, row.tail).await.unwrap() {
+            at = Offset(at.0 + piece.len() as u64);
             bytes.extend_from_slice(&piece);
         }
-        at = Offset(bytes.len() as u64);
     }
     Some(bytes)
 }

@@ -211,6 +211,43 @@ fn segments_of_deleted_streams_are_freed_and_others_stay() {
 }
 
 #[test]
+fn segments_of_trimmed_bytes_are_freed_and_what_was_kept_is_read() {
+    run(async {
+        let (node, groups) = alone().await;
+        drop(groups.propose(0, create("log", b""), soon()).await);
+        for number in 0..60_u8 {
+            let body = [number; 8 << 10];
+            assert!(is_stored(&groups.propose(0, append("log", &body), soon()).await));
+        }
+        let all = groups.journal().segments().len();
+        let row = groups.view(0).row(&name("log")).unwrap().unwrap();
+        let below = Offset(50 * (8 << 10) + 5);
+        let trimmed = groups.propose(0, trim("log", row.incarnation, below), soon()).await;
+        assert!(matches!(trimmed, Ok(Outcome::Trimmed { .. })), "{trimmed:?}");
+        for number in 0..20 {
+            drop(groups.propose(number % 2, create("other", b""), soon()).await);
+        }
+        tidy(&groups).await;
+        until("the log is purged", || {
+            groups.status()[0].purged.is_some_and(|purged| purged.index > 50)
+        })
+        .await;
+        tidy(&groups).await;
+        until("its segments are freed", || groups.journal().segments().len() < all - 3).await;
+
+        node.stop(groups, true).await;
+        let groups = node.start().await;
+        until("it leads again", || groups.leader(0) == Lead::Here).await;
+        let index = groups.read_index(0, soon()).await.unwrap();
+        groups.wait_applied(0, index).await.unwrap();
+        let bytes = content(&groups, 0, "log").await.unwrap();
+        let expected: Vec<u8> = (50..60_u8).flat_map(|number| [number; 8 << 10]).skip(5).collect();
+        assert!(bytes == expected, "{} bytes instead of {}", bytes.len(), expected.len());
+        groups.shutdown().await;
+    });
+}
+
+#[test]
 fn large_bodies_are_read_back_in_verified_pieces() {
     run(async {
         let node = Node::new(1, &Arc::default());

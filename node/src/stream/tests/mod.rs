@@ -5,7 +5,9 @@ mod close;
 mod codec;
 mod condition;
 mod create;
+mod lifetime;
 mod property;
+mod retention;
 mod spelling;
 
 use std::collections::BTreeMap;
@@ -110,6 +112,9 @@ fn create(content_type: &str) -> Command {
         content_type: content_type.to_owned(),
         closed: false,
         if_match: None,
+        lifetime: Lifetime::Forever,
+        retention: Retention::default(),
+        retention_default: Retention::default(),
     }))
 }
 
@@ -138,6 +143,27 @@ fn delete() -> Command {
 
 /// What a test adds to a command, one header at a time.
 impl Command {
+    fn at(self, now_ms: u64) -> Self {
+        Self { now_ms, ..self }
+    }
+
+    fn living(mut self, lifetime: Lifetime) -> Self {
+        self.create().lifetime = lifetime;
+        self
+    }
+
+    fn keeping(mut self, retention: Retention) -> Self {
+        self.create().retention = retention;
+        self
+    }
+
+    fn create(&mut self) -> &mut Create {
+        match &mut self.op {
+            Op::Create(create) => create,
+            other => panic!("no create: {other:?}"),
+        }
+    }
+
     fn body(self, body: &str) -> Self {
         Self {
             body: Bytes::copy_from_slice(body.as_bytes()),
@@ -149,7 +175,7 @@ impl Command {
         match &mut self.op {
             Op::Create(create) => create.closed = true,
             Op::Append(append) => append.close = true,
-            Op::Delete(_) => panic!("a delete does not close"),
+            other => panic!("it does not close: {other:?}"),
         }
         self
     }
@@ -179,6 +205,7 @@ impl Command {
             Op::Create(create) => create.if_match = condition,
             Op::Append(append) => append.if_match = condition,
             Op::Delete(delete) => delete.if_match = condition,
+            other => panic!("it has no condition: {other:?}"),
         }
         self
     }
@@ -211,6 +238,8 @@ fn short(outcome: &Outcome) -> String {
         }
         Outcome::AlreadyClosed { standing } => format!("already {}", place(standing)),
         Outcome::Deleted => "deleted".to_owned(),
+        Outcome::Trimmed { standing } => format!("trimmed to {}", standing.earliest.0),
+        Outcome::Alive { standing, touched_ms } => format!("alive {} since {touched_ms}", place(standing)),
         Outcome::Refused(refusal) => format!("refused: {}", reason(refusal)),
     }
 }

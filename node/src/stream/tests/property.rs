@@ -34,6 +34,9 @@ fn any_command() -> impl Strategy<Value = Command> {
                 content_type,
                 closed,
                 if_match,
+                lifetime: Lifetime::Forever,
+                retention: Retention::default(),
+                retention_default: Retention::default(),
             })
         });
     let append = (
