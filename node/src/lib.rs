@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`stream`] | the law: what may a command do, what may a reader see? Pure |
 //! | [`write`](mod@write), [`read`] | the two journeys |
+//! | `renew` | how does a read prolong a stream's life? |
 //! | [`raft`] | how do nodes agree, and how is what they agreed on kept? |
 //! | [`cluster`], [`peer`] | who are the others, and how does one talk to them? |
 //! | `http`, `admin`, `door` | what do clients and operators see? |
@@ -23,6 +24,7 @@ pub mod keys;
 pub mod peer;
 pub mod raft;
 pub mod read;
+mod renew;
 mod start;
 pub mod stream;
 pub mod world;
@@ -38,6 +40,7 @@ use door::Door;
 use peer::{PeerStatus, Peers};
 use raft::{GroupStatus, Groups};
 use read::{Query, ReadError, Reading};
+use renew::Touches;
 use start::Ending;
 use stream::{Command, Outcome, StreamName, StreamRow};
 use write::WriteError;
@@ -58,6 +61,7 @@ pub(crate) struct Core {
     standing: cluster::Standing,
     groups: Groups,
     peers: Peers,
+    touches: Touches,
     ending: Ending,
 }
 

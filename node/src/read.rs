@@ -1,7 +1,9 @@
 //! The journey of a read: as of when, which bytes, and then piece by piece.
 //!
 //! First the barrier: unless asked for this node's own state, the leader confirms with a majority how far the group had
-//! committed, and the read waits until this node has applied as much. Then the law plans which bytes answer, and a
+//! committed, and the read waits until this node has applied as much. The leader says what time it is, too: a stream that
+//! is over by then is not simply taken for gone, the log is asked to let it go, so that no later leader with another
+//! clock sees it again. Then the law plans which bytes answer, and a
 //! [`Reading`] fetches them when they are wanted: from the tail cache, else from the journal, checked either way.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -13,16 +15,25 @@ use crate::{
     Core,
     peer::NotDone,
     raft::{GroupView, Lead},
-    stream::{Offset, ReadPlan, ReadRefusal, StreamName, StreamRow, Whence, group_of, plan},
+    stream::{Lifetime, Offset, ReadPlan, ReadRefusal, StreamName, StreamRow, Whence, group_of, plan},
 };
 
 /// Kind of a peer call that asks the leader as of which log index a read may be answered: no payload, answered with the
-/// index as u64, big-endian.
+/// index and the leader's time in Unix milliseconds, both as u64, big-endian.
 pub(crate) const READ_INDEX: u8 = 0x40;
 
 /// The pauses between attempts that found no leader.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// As of when a read may be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AsOf {
+    /// The log index that must have been applied.
+    pub(crate) index: u64,
+    /// The leader's time, in Unix milliseconds: no earlier than what it has stamped on commands.
+    pub(crate) now_ms: u64,
+}
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,12 +93,17 @@ const SHORT_BYTES: usize = 16 * 1024;
 const TOGETHER_BYTES: usize = 64 * 1024;
 
 impl Core {
-    /// Plans a read of a stream, as of now.
+    /// Plans a read of a stream, as of now; that is a use of the stream, which may prolong its life.
     ///
     /// # Errors
     /// When there is nothing to read; see [`ReadError`].
-    pub(crate) async fn read(&self, query: Query) -> Result<Reading, ReadError> {
-        let (view, row) = self.row(&query.stream, query.local, query.deadline).await?;
+    pub(crate) async fn read(self: &Arc<Self>, query: Query) -> Result<Reading, ReadError> {
+        let (view, row, now_ms) = self.row(&query.stream, query.local, query.deadline).await?;
+        if !query.local {
+            self.renewed(&query.stream, &row, now_ms, query.deadline).await?;
+        } else if row.lifetime.window_ms().is_some() {
+            self.renew_later(&query.stream, &row);
+        }
         let plan = plan(&row, query.whence, self.config.http.max_read).map_err(ReadError::Refused)?;
         let piece = self.config.cache.read_piece;
         Ok(Reading {
@@ -110,36 +126,44 @@ impl Core {
         local: bool,
         deadline: Instant,
     ) -> Result<Arc<StreamRow>, ReadError> {
-        Ok(self.row(stream, local, deadline).await?.1)
+        let (_, row, _) = self.row(stream, local, deadline).await?;
+        Ok(row)
     }
 
-    async fn row(
+    /// The row of a stream, and as of which time of the leader's; for a local read, of this node's.
+    pub(crate) async fn row(
         &self,
         stream: &StreamName,
         local: bool,
         deadline: Instant,
-    ) -> Result<(GroupView, Arc<StreamRow>), ReadError> {
+    ) -> Result<(GroupView, Arc<StreamRow>, u64), ReadError> {
         let group = group_of(stream, self.groups.count());
-        if !local {
-            self.barrier(group, deadline).await?;
-        }
         let view = self.groups.view(group);
-        match view.row(stream) {
-            Ok(Some(row)) => Ok((view, row)),
-            Ok(None) => Err(ReadError::NotFound),
-            Err(error) => Err(Broken(error.to_string()).into()),
+        loop {
+            let leaders_ms = if local { 0 } else { self.barrier(group, deadline).await? };
+            // The time first: a use that comes between makes the row newer, never the time. And never before this node's
+            // own, by which a local read may have found the stream gone already.
+            let now_ms = leaders_ms.max(view.now_ms());
+            match view.row(stream) {
+                Ok(Some(row)) if !row.is_over(now_ms) => return Ok((view, row, now_ms)),
+                // By the log's own time: whatever comes next finds it gone.
+                Ok(Some(_)) if local => return Err(ReadError::NotFound),
+                Ok(Some(_)) if self.tend(stream, deadline).await? => {}
+                Ok(_) => return Err(ReadError::NotFound),
+                Err(error) => return Err(Broken(error.to_string()).into()),
+            }
         }
     }
 
-    /// Waits until this node has applied whatever was committed before this call.
-    async fn barrier(&self, group: u32, deadline: Instant) -> Result<(), ReadError> {
+    /// Waits until this node has applied whatever was committed before this call; the leader's time.
+    async fn barrier(&self, group: u32, deadline: Instant) -> Result<u64, ReadError> {
         let mut pause = PAUSE_MIN;
         loop {
             let because = match self.read_index(group, deadline).await {
-                Ok(index) => {
+                Ok(AsOf { index, now_ms }) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     return match rt::timeout(left, self.groups.wait_applied(group, index)).await {
-                        Ok(Ok(())) => Ok(()),
+                        Ok(Ok(())) => Ok(now_ms),
                         Ok(Err(because)) => Err(ReadError::Unavailable { because }),
                         Err(rt::Elapsed) => Err(ReadError::Unavailable {
                             because: "this node has not caught up in time".into(),
@@ -156,17 +180,18 @@ impl Core {
         }
     }
 
-    /// As of which index the leader, sure to be the leader, lets a read be answered.
-    pub(crate) async fn read_index(&self, group: u32, deadline: Instant) -> Result<u64, String> {
+    /// As of when the leader, sure to be the leader, lets a read be answered.
+    pub(crate) async fn read_index(&self, group: u32, deadline: Instant) -> Result<AsOf, String> {
         match self.groups.leader(group) {
-            Lead::Here => self.groups.read_index(group, deadline).await,
+            Lead::Here => self.own_read_index(group, deadline).await,
             Lead::At { node } => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let patience = left.min(self.config.raft.rpc_deadline);
                 match self.peers.call(node, READ_INDEX, group, Vec::new(), patience).await {
-                    Ok(mut answer) => answer
-                        .try_get_u64()
-                        .map_err(|_| format!("the answer of node {node} makes no sense")),
+                    Ok(mut answer) => match (answer.try_get_u64(), answer.try_get_u64()) {
+                        (Ok(index), Ok(now_ms)) => Ok(AsOf { index, now_ms }),
+                        _ => Err(format!("the answer of node {node} makes no sense")),
+                    },
                     Err(error) => Err(format!("node {node}: {error}")),
                 }
             }
@@ -177,8 +202,14 @@ impl Core {
     /// The other end of [`READ_INDEX`].
     pub(crate) async fn asked_read_index(&self, group: u32) -> Result<Vec<Bytes>, NotDone> {
         let deadline = Instant::now() + self.config.raft.rpc_deadline;
-        let index = self.groups.read_index(group, deadline).await.map_err(NotDone)?;
-        Ok(vec![Bytes::copy_from_slice(&index.to_be_bytes())])
+        let AsOf { index, now_ms } = self.own_read_index(group, deadline).await.map_err(NotDone)?;
+        Ok(vec![Bytes::from([index.to_be_bytes(), now_ms.to_be_bytes()].concat())])
+    }
+
+    async fn own_read_index(&self, group: u32, deadline: Instant) -> Result<AsOf, String> {
+        let index = self.groups.read_index(group, deadline).await?;
+        let now_ms = self.groups.now_ms(group);
+        Ok(AsOf { index, now_ms })
     }
 }
 
@@ -187,6 +218,12 @@ impl Reading {
     #[must_use]
     pub fn plan(&self) -> &ReadPlan {
         &self.plan
+    }
+
+    /// How long the stream lives.
+    #[must_use]
+    pub fn lifetime(&self) -> Lifetime {
+        self.row.lifetime
     }
 
     /// The stream's media type.

@@ -19,6 +19,7 @@ use crate::{
     http::Http,
     peer::{self, PeerState, Peers},
     raft::{self, Groups, Observer},
+    renew::Touches,
     stream::{StreamName, StreamRow},
 };
 
@@ -115,6 +116,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         standing,
         groups,
         peers,
+        touches: Touches::default(),
         ending: Ending::default(),
     });
     let opened = Door::open(

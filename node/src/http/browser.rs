@@ -8,11 +8,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, PUT, POST, DELETE, OPTIONS");
 const ALLOWED: HeaderValue = HeaderValue::from_static(
     "content-type, authorization, if-match, if-none-match, stream-seq, stream-ttl, stream-expires-at, stream-closed, \
-     stream-forked-from, stream-fork-offset, stream-fork-sub-offset, producer-id, producer-epoch, producer-seq",
+     stream-retention-age, stream-retention-bytes, stream-forked-from, stream-fork-offset, stream-fork-sub-offset, producer-id, producer-epoch, producer-seq",
 );
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "etag, location, retry-after, stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, stream-ttl, \
-     stream-expires-at, stream-earliest-offset, stream-snapshot-offset, stream-sse-data-encoding, producer-epoch, \
+     stream-expires-at, stream-retention-age, stream-retention-bytes, stream-earliest-offset, stream-snapshot-offset, stream-sse-data-encoding, producer-epoch, \
      producer-seq, producer-expected-seq, producer-received-seq",
 );
 const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");

@@ -9,6 +9,7 @@
 //! | 400 | `bad_path` `bad_bucket` `bad_query` `bad_offset` `offset_beyond_tail` `missing_offset` `bad_live` `bad_header` `bad_condition` |
 //! |     | `bad_content_type` `missing_content_type` `empty_body` `body_incomplete` `invalid_json` `bad_stream_seq` |
 //! |     | `bad_producer` `producer_seq_not_zero` `too_long` |
+//! |     | `bad_ttl` `bad_expires_at` `bad_retention` |
 //! | 403 | `producer_fenced` |
 //! | 404 | `stream_not_found` `route_not_found` |
 //! | 405 | `method_not_allowed` |

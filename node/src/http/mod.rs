@@ -6,6 +6,7 @@
 //! | `request` | what is asked? Every 400 is there |
 //! | `body` | a request's body, bounded in length, time and sum |
 //! | `json` | how messages are stored, and shown as one array |
+//! | `lifetime`, `moment` | how long a stream lives and what it forgets, as headers |
 //! | `answer` | status and headers of what was done |
 //! | `refusal`, `errors` | what was not done, and why |
 //! | `pour` | a stream's bytes on their way out |
@@ -16,6 +17,8 @@ mod body;
 mod browser;
 mod errors;
 mod json;
+mod lifetime;
+mod moment;
 mod pour;
 mod refusal;
 mod request;
@@ -129,9 +132,11 @@ impl Http {
                 .await
                 .map_err(|because| request::invalid_json(&because))?;
         }
-        let content_type = create.content_type.clone();
+        let (content_type, lifetime) = (create.content_type.clone(), create.lifetime);
         let outcome = self.write(head, stream, Op::Create(create), body).await?;
-        answer::created(outcome, self.location(head), &content_type)
+        let mut response = answer::created(outcome, self.location(head), &content_type)?;
+        lifetime::put_lifetime(response.headers_mut(), lifetime);
+        Ok(response)
     }
 
     async fn append<B>(&self, head: &Parts, stream: StreamName, append: Append, body: B) -> Answer
@@ -182,7 +187,10 @@ impl Http {
         if known {
             return Ok(answer::not_modified(plan, &self.caching));
         }
-        Ok(answer::read(reading, whence, &self.caching))
+        let lifetime = reading.lifetime();
+        let mut response = answer::read(reading, whence, &self.caching);
+        lifetime::put_lifetime(response.headers_mut(), lifetime);
+        Ok(response)
     }
 
     async fn look(&self, stream: StreamName, look: request::Look) -> Answer {
@@ -195,7 +203,10 @@ impl Http {
         let unchanged = look
             .if_none_match
             .is_some_and(|condition| condition.has(&standing.etag()));
-        Ok(answer::head(&standing, &row.content_type, unchanged))
+        let mut response = answer::head(&standing, &row.content_type, unchanged);
+        lifetime::put_lifetime(response.headers_mut(), row.lifetime);
+        lifetime::put_retention(response.headers_mut(), row.retention);
+        Ok(response)
     }
 
     async fn write(&self, head: &Parts, stream: StreamName, op: Op, body: Bytes) -> Result<Outcome, Problem> {

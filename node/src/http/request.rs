@@ -10,10 +10,11 @@ use percent_encoding::percent_decode_str;
 
 use super::{
     errors::Problem,
+    lifetime,
     routes::{About, Route, route},
 };
 use crate::stream::{
-    Append, BadName, CONTENT_TYPE_BYTES_MAX, Condition, Create, Delete, Lifetime, Offset, PRODUCER_ID_BYTES_MAX,
+    Append, BadName, CONTENT_TYPE_BYTES_MAX, Condition, Create, Delete, Offset, PRODUCER_ID_BYTES_MAX,
     PRODUCER_NUMBER_MAX, ProducerTuple, Retention, STREAM_SEQ_BYTES_MAX, StreamName, Whence,
 };
 
@@ -22,8 +23,6 @@ pub(super) const STREAM_SEQ: HeaderName = HeaderName::from_static("stream-seq");
 pub(super) const PRODUCER_ID: HeaderName = HeaderName::from_static("producer-id");
 pub(super) const PRODUCER_EPOCH: HeaderName = HeaderName::from_static("producer-epoch");
 pub(super) const PRODUCER_SEQ: HeaderName = HeaderName::from_static("producer-seq");
-const STREAM_TTL: HeaderName = HeaderName::from_static("stream-ttl");
-const STREAM_EXPIRES_AT: HeaderName = HeaderName::from_static("stream-expires-at");
 const FORK_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("stream-forked-from"),
     HeaderName::from_static("stream-fork-offset"),
@@ -120,11 +119,6 @@ fn stream_in(bucket: &str, name: &str) -> Result<StreamName, Problem> {
 
 /// PUT, without its body.
 fn create(headers: &HeaderMap) -> Result<Create, Problem> {
-    if headers.contains_key(STREAM_TTL) || headers.contains_key(STREAM_EXPIRES_AT) {
-        return Err(Problem::not_implemented(
-            "Stream-TTL and Stream-Expires-At are not there yet: create it without",
-        ));
-    }
     if FORK_HEADERS.iter().any(|name| headers.contains_key(name)) {
         return Err(Problem::not_implemented(
             "forks (Stream-Forked-From and its kin) are not there yet",
@@ -134,8 +128,8 @@ fn create(headers: &HeaderMap) -> Result<Create, Problem> {
         content_type: content_type(headers)?.unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned()),
         closed: closed(headers)?,
         if_match: condition(headers, &header::IF_MATCH)?,
-        lifetime: Lifetime::Forever,
-        retention: Retention::default(),
+        lifetime: lifetime::lifetime(headers)?,
+        retention: lifetime::retention(headers)?,
         retention_default: Retention::default(),
     })
 }
@@ -280,7 +274,7 @@ impl<'a> Query<'a> {
 }
 
 /// The value of a header that may be given once.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Problem> {
+pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Problem> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {

@@ -22,6 +22,7 @@ use super::log::GroupLog;
 use super::machine::Machine;
 use super::network::Transport;
 use super::recovery::Recovery;
+use super::tending::Tending;
 use super::{GroupStatus, GroupView, Observer, ProposeError, TailCache};
 use crate::cluster::Founder;
 use crate::config;
@@ -213,7 +214,11 @@ impl Groups {
             work,
             fate: fate.clone(),
         };
-        let tasks = vec![rt::spawn("janitor", janitor.run())];
+        let tending = Tending {
+            groups: groups.clone(),
+            clock: clock.clone(),
+        };
+        let tasks = vec![rt::spawn("janitor", janitor.run()), rt::spawn("tending", tending.run())];
         let shared = Shared {
             settings,
             groups,
@@ -258,6 +263,12 @@ impl Groups {
         self.group(group)
             .propose(command, self.shared.clock.now_ms(), deadline)
             .await
+    }
+
+    /// The time by which this node, if it leads the group, would stamp a command now, in Unix milliseconds.
+    #[must_use]
+    pub fn now_ms(&self, group: u32) -> u64 {
+        self.group(group).now_ms(self.shared.clock.now_ms())
     }
 
     /// The log index that must have been applied, wherever, before a read of the group that began before this call is

@@ -35,6 +35,7 @@ mod runtime;
 mod state_machine;
 mod status;
 mod tail_cache;
+mod tending;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -28,6 +28,12 @@ pub enum ProposeError {
 }
 
 impl Group {
+    /// The time for the next stamp, when this node's clock shows `clock_ms`: never before what was stamped or applied.
+    pub(super) fn now_ms(&self, clock_ms: u64) -> u64 {
+        let applied = self.machine.state().position.last_now_ms;
+        clock_ms.max(applied).max(self.stamped_ms.load(Ordering::Acquire))
+    }
+
     /// Proposes a command, stamped with the time of this node, which within a group never goes back.
     pub(super) async fn propose(
         &self,

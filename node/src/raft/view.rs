@@ -61,6 +61,11 @@ impl GroupView {
         self.machine.row(&mut state, name)
     }
 
+    /// The group's time as of the last entry applied here, in Unix milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        self.machine.state().position.last_now_ms
+    }
+
     /// One past the index of the last entry applied here.
     pub fn applied_next(&self) -> u64 {
         next_index(self.machine.state().position.applied)

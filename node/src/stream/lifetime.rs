@@ -23,7 +23,7 @@ pub enum Lifetime {
     Forever,
     /// `Stream-TTL`: until nobody has used it for so long.
     Window {
-        /// Milliseconds; never 0.
+        /// Milliseconds. 0: over at once.
         ms: u64,
     },
     /// `Stream-Expires-At`: until this moment, whoever uses it.
@@ -53,10 +53,13 @@ impl Lifetime {
         }
     }
 
-    /// Whether uses prolong it.
+    /// The window within which a use prolongs it, in milliseconds.
     #[must_use]
-    pub fn slides(self) -> bool {
-        matches!(self, Self::Window { .. })
+    pub fn window_ms(self) -> Option<u64> {
+        match self {
+            Self::Window { ms } => Some(ms),
+            Self::Forever | Self::Until { .. } => None,
+        }
     }
 }
 
@@ -76,12 +79,12 @@ impl StreamRow {
     /// Whether a use at this time must be noted, or the stream might end too early.
     #[must_use]
     pub fn wants_touch(&self, now_ms: u64) -> bool {
-        self.lifetime.slides() && self.touched_ms.saturating_add(self.lifetime.slack_ms()) < now_ms
+        self.lifetime.window_ms().is_some() && self.touched_ms.saturating_add(self.lifetime.slack_ms()) < now_ms
     }
 
     /// Notes a use.
     pub(super) fn touch(&mut self, now_ms: u64) {
-        if self.lifetime.slides() {
+        if self.lifetime.window_ms().is_some() {
             self.touched_ms = self.touched_ms.max(now_ms);
         }
     }

@@ -6,6 +6,7 @@
 //! | `reading` | are answers streamed, bounded, and cut off rather than wrong? |
 //! | `bad_input` | what does a client get that sends what no client should? |
 //! | `buckets` | what are buckets, and where do both shapes of a URL lead? |
+//! | `lifetime` | when is a stream over, and what does it forget? |
 //! | `cluster` | does every node of three answer alike? |
 //! | `admin` | what does a node say about itself? |
 
@@ -13,5 +14,6 @@ mod admin;
 mod bad_input;
 mod cluster;
 mod journey;
+mod lifetime;
 mod reading;
 mod server;

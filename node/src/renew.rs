@@ -1,0 +1,155 @@
+//! A read prolongs the life of a stream whose window slides: the use goes through the log, but not every one.
+//!
+//! The law stretches each window a little (`stream::lifetime`), so that a use must be noted only when the last noted one
+//! is older than that. Reads that come while a note is on its way share its outcome; whom it does not reach far enough,
+//! because it was sent before his own read began, sends another. By the leader's time, never by this node's.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use net::rt::{self, Instant};
+use tokio::sync::oneshot;
+
+use crate::{
+    Core,
+    read::ReadError,
+    stream::{Command, Op, Outcome, Refusal, StreamName, StreamRow, Touch},
+    write::WriteError,
+};
+
+/// How long one tries to note a read that does not wait for it.
+const BEST_EFFORT: Duration = Duration::from_secs(5);
+
+/// The pause before a command of unknown outcome that may be repeated is.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Notes under way, one for each stream at most, and who waits for them.
+#[derive(Default)]
+pub(crate) struct Touches {
+    waiting: Mutex<BTreeMap<StreamName, Vec<oneshot::Sender<Noted>>>>,
+}
+
+/// What became of a note: when the last use was noted, or that there is no such stream.
+type Noted = Result<Option<u64>, String>;
+
+/// The one who sends a note answers all others; if he is dropped on the way, so are they, and one of them goes next.
+struct Sending<'a> {
+    touches: &'a Touches,
+    stream: &'a StreamName,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.touches.take(self.stream);
+    }
+}
+
+impl Touches {
+    /// Joins those who wait; `None`: nobody has sent a note yet, the caller does.
+    fn join(&self, stream: &StreamName) -> Option<oneshot::Receiver<Noted>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(others) = waiting.get_mut(stream) {
+            let (sender, receiver) = oneshot::channel();
+            others.push(sender);
+            return Some(receiver);
+        }
+        waiting.insert(stream.clone(), Vec::new());
+        None
+    }
+
+    fn take(&self, stream: &StreamName) -> Vec<oneshot::Sender<Noted>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.remove(stream).unwrap_or_default()
+    }
+}
+
+impl Core {
+    /// Notes a use at this time of the leader's, if it must be.
+    pub(crate) async fn renewed(
+        &self,
+        stream: &StreamName,
+        row: &StreamRow,
+        now_ms: u64,
+        deadline: Instant,
+    ) -> Result<(), ReadError> {
+        if !row.wants_touch(now_ms) {
+            return Ok(());
+        }
+        loop {
+            match self.touch(stream, row.incarnation, deadline).await {
+                Ok(Some(touched_ms)) if touched_ms.saturating_add(row.lifetime.slack_ms()) >= now_ms => return Ok(()),
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(ReadError::NotFound),
+                Err(because) => return Err(ReadError::Unavailable { because }),
+            }
+        }
+    }
+
+    /// Notes a use when it can, without making anybody wait.
+    pub(crate) fn renew_later(self: &Arc<Self>, stream: &StreamName, row: &StreamRow) {
+        let (core, stream, incarnation) = (self.clone(), stream.clone(), row.incarnation);
+        drop(rt::spawn("note a use", async move {
+            if let Err(because) = core.touch(&stream, incarnation, Instant::now() + BEST_EFFORT).await {
+                tracing::debug!(%stream, because, "a local read was not noted");
+            }
+        }));
+    }
+
+    async fn touch(&self, stream: &StreamName, incarnation: u64, deadline: Instant) -> Noted {
+        loop {
+            if let Some(receiver) = self.touches.join(stream) {
+                match rt::timeout_at(deadline, receiver).await {
+                    Ok(Ok(noted)) => return noted,
+                    // Whoever sent it hung up: another one does.
+                    Ok(Err(_)) => continue,
+                    Err(rt::Elapsed) => return Err("that the stream was read could not be noted in time".into()),
+                }
+            }
+            let sending = Sending {
+                touches: &self.touches,
+                stream,
+            };
+            let noted = match self.repeat(stream, Op::Touch(Touch { incarnation }), deadline).await {
+                Ok(Outcome::Alive { touched_ms, .. }) => Ok(Some(touched_ms)),
+                Ok(Outcome::Refused(Refusal::NotFound)) => Ok(None),
+                Ok(other) => Err(format!("the law answered strangely: {other:?}")),
+                Err(error) => Err(error.to_string()),
+            };
+            for reader in sending.touches.take(stream) {
+                // Whoever hung up does not hear it.
+                drop(reader.send(noted.clone()));
+            }
+            return noted;
+        }
+    }
+
+    /// Lets the law do to a stream that seems to be over what time has made due. `true`: there is a stream after all.
+    pub(crate) async fn tend(&self, stream: &StreamName, deadline: Instant) -> Result<bool, ReadError> {
+        match self.repeat(stream, Op::Tend, deadline).await {
+            Ok(outcome) => Ok(matches!(outcome, Outcome::Alive { .. })),
+            Err(error) => Err(ReadError::Unavailable {
+                because: error.to_string(),
+            }),
+        }
+    }
+
+    /// Writes a command that does no harm when it is done twice, again and again until its outcome is known.
+    async fn repeat(&self, stream: &StreamName, op: Op, deadline: Instant) -> Result<Outcome, WriteError> {
+        loop {
+            let command = Command {
+                now_ms: 0,
+                stream: stream.clone(),
+                op: op.clone(),
+                body: Bytes::new(),
+            };
+            match self.write(command, deadline).await {
+                Err(WriteError::Unknown { .. }) if Instant::now() + PAUSE < deadline => rt::sleep(PAUSE).await,
+                ended => return ended,
+            }
+        }
+    }
+}
