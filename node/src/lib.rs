@@ -5,6 +5,7 @@
 //! | [`stream`] | the law: what may a command do, what may a reader see? Pure |
 //! | [`write`](mod@write), [`read`] | the two journeys |
 //! | `renew` | how does a read prolong a stream's life? |
+//! | `bucket` | the journeys that concern whole buckets |
 //! | [`raft`] | how do nodes agree, and how is what they agreed on kept? |
 //! | [`cluster`], [`peer`] | who are the others, and how does one talk to them? |
 //! | `http`, `admin`, `door` | what do clients and operators see? |
@@ -15,6 +16,7 @@
 //! [`World`], sockets and tasks from [`net::rt`], and does not know whether they are real.
 
 mod admin;
+mod bucket;
 pub mod cluster;
 pub mod config;
 mod desk;

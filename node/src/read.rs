@@ -156,7 +156,7 @@ impl Core {
     }
 
     /// Waits until this node has applied whatever was committed before this call; the leader's time.
-    async fn barrier(&self, group: u32, deadline: Instant) -> Result<u64, ReadError> {
+    pub(crate) async fn barrier(&self, group: u32, deadline: Instant) -> Result<u64, ReadError> {
         let mut pause = PAUSE_MIN;
         loop {
             let because = match self.read_index(group, deadline).await {

@@ -11,7 +11,7 @@ use net::{rt, serve::Shutdown};
 use rand::RngExt;
 
 use crate::{
-    Core, Node, World,
+    Core, Node, World, bucket,
     cluster::{self, IdentityError, Standing},
     config::{Config, ConfigProblem},
     desk::Desk,
@@ -135,6 +135,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         }
     };
     until_the_end(&core, "enter", enter(core.clone()));
+    until_the_end(&core, "buckets", bucket::tend(core.clone()));
     until_the_end(&core, "balance", balance(core.clone(), world.dice.stream("balance")));
     Ok(Node { core, door })
 }

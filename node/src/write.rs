@@ -11,10 +11,11 @@ use net::rt::{self, Instant};
 
 use crate::{
     Core,
+    bucket::Missing,
     config::WriteRouting,
     peer::{BULK, NotDone},
     raft::{Lead, ProposeError},
-    stream::{Command, Outcome, group_of},
+    stream::{Command, Op, Outcome, group_of},
 };
 
 /// Kind of a peer call that carries a command to the leader: `u32 length of meta | meta | body`, big-endian, answered with an
@@ -73,11 +74,14 @@ enum Miss {
 }
 
 impl Core {
-    /// Carries a client's command to the leader of its stream's group.
+    /// Carries a client's command to the leader of its stream's group. A create makes its bucket if there is none.
     ///
     /// # Errors
     /// When there is no outcome; see [`WriteError`].
     pub(crate) async fn write(&self, command: Command, deadline: Instant) -> Result<Outcome, WriteError> {
+        if matches!(command.op, Op::Create(_)) {
+            return self.create(command, Missing::Made, deadline).await;
+        }
         let group = group_of(&command.stream, self.groups.count());
         self.write_to(group, command, deadline).await
     }

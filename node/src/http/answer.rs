@@ -23,7 +23,7 @@ const TRUE: HeaderValue = HeaderValue::from_static("true");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// An answer without a body.
-fn empty(status: StatusCode) -> Response<AnswerBody> {
+pub(super) fn empty(status: StatusCode) -> Response<AnswerBody> {
     let mut response = Response::new(AnswerBody::Whole(Bytes::new()));
     *response.status_mut() = status;
     response
@@ -190,12 +190,22 @@ pub(super) fn value(text: impl Display) -> HeaderValue {
 
 /// The answer of a health or status route: 200, or 503 when something is not as it should be.
 pub(super) fn report(ok: bool, body: &serde_json::Value) -> Response<AnswerBody> {
+    json(
+        if ok {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        body,
+    )
+}
+
+/// An answer that is JSON, for people and programs.
+pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> Response<AnswerBody> {
     let mut text = serde_json::to_string_pretty(body).unwrap_or_default();
     text.push('\n');
     let mut response = Response::new(AnswerBody::Whole(text.into()));
-    if !ok {
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    }
+    *response.status_mut() = status;
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -9,12 +9,14 @@
 //! | `lifetime`, `moment` | how long a stream lives and what it forgets, as headers |
 //! | `answer` | status and headers of what was done |
 //! | `refusal`, `errors` | what was not done, and why |
+//! | `buckets` | what is asked of whole buckets |
 //! | `pour` | a stream's bytes on their way out |
 //! | `browser` | headers on every answer |
 
 mod answer;
 mod body;
 mod browser;
+mod buckets;
 mod errors;
 mod json;
 mod lifetime;
@@ -35,6 +37,7 @@ pub(crate) use pour::AnswerBody;
 
 use crate::{
     Core, admin,
+    bucket::Missing,
     config::CacheScope,
     read::{Query, ReadError},
     stream::{Append, Command, Create, Op, Outcome, StreamName, StreamRow, Whence, is_json, same_content_type},
@@ -109,13 +112,25 @@ impl Http {
                 return Err(problem);
             }
         };
+        let answer = self.act(&head, wanted, body).await;
+        self.or_no_bucket(answer, request::bucket_of(&head)).await
+    }
+
+    async fn act<B>(&self, head: &Parts, wanted: Wanted, body: B) -> Answer
+    where
+        B: Body<Data = Bytes>,
+    {
         match wanted {
             Wanted::Preflight => Ok(answer::preflight()),
             Wanted::About(about) => Ok(self.about(about).await),
-            Wanted::Create(stream, create) => self.create(&head, stream, create, body).await,
-            Wanted::Append(stream, append) => self.append(&head, stream, append, body).await,
+            Wanted::Bucket(bucket, wish) => {
+                body::discard(body, request::awaits_continue(&head.headers)).await;
+                self.bucket(&bucket, wish, target(head)).await
+            }
+            Wanted::Create(stream, create) => self.create(head, stream, create, body).await,
+            Wanted::Append(stream, append) => self.append(head, stream, append, body).await,
             Wanted::Delete(stream, delete) => {
-                answer::deleted(self.write(&head, stream, Op::Delete(delete), Bytes::new()).await?)
+                answer::deleted(self.write(head, stream, Op::Delete(delete), Bytes::new()).await?)
             }
             Wanted::Read(stream, read) => self.read(stream, read).await,
             Wanted::Look(stream, look) => self.look(stream, look).await,
@@ -216,11 +231,12 @@ impl Http {
             op,
             body,
         };
-        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-        self.node
-            .write(command, self.deadline())
-            .await
-            .map_err(|error| refusal::write_failed(error, target))
+        let deadline = self.deadline();
+        let written = match (&command.op, request::bucket_of(head)) {
+            (Op::Create(_), Some(_)) => self.node.create(command, Missing::Refused, deadline).await,
+            _ => self.node.write(command, deadline).await,
+        };
+        written.map_err(|error| refusal::write_failed(error, target(head)))
     }
 
     /// A body that is no JSON is refused only after what the stream itself objects to: that it is not there, closed, or
@@ -269,4 +285,9 @@ impl Http {
         let host = host.filter(|host| !host.is_empty()).unwrap_or(&self.advertised);
         HeaderValue::try_from(format!("http://{host}{}", head.uri.path())).unwrap_or(HeaderValue::from_static("/"))
     }
+}
+
+/// Path and query, as sent.
+fn target(head: &Parts) -> &str {
+    head.uri.path_and_query().map_or("/", |target| target.as_str())
 }

@@ -4,6 +4,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     answer::{STREAM_NEXT_OFFSET, value},
+    buckets,
     errors::Problem,
     request::{PRODUCER_EPOCH, STREAM_CLOSED},
 };
@@ -97,6 +98,7 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
             "stream_full",
             "the stream has reached the last offset there is",
         ),
+        Refusal::Bucket(refusal) => buckets::refused(*refusal),
     }
 }
 

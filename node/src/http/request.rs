@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, 
 use percent_encoding::percent_decode_str;
 
 use super::{
+    buckets::BucketWish,
     errors::Problem,
     lifetime,
     routes::{About, Route, route},
@@ -55,6 +56,8 @@ pub(super) enum Wanted {
     Preflight,
     /// GET or HEAD of something the node says about itself.
     About(About),
+    /// PUT, GET, HEAD or DELETE of a bucket.
+    Bucket(String, BucketWish),
     /// PUT, without its body.
     Create(StreamName, Create),
     /// POST, without its body.
@@ -78,9 +81,10 @@ pub(super) fn wanted(head: &Parts) -> Result<Wanted, Problem> {
     let stream = match route(uri.path())? {
         Route::Stream(path) => stream(&path)?,
         Route::InBucket(bucket, name) => stream_in(bucket, &name)?,
-        Route::Bucket(_) | Route::Streams(_) => {
+        Route::Bucket(bucket) => return Ok(Wanted::Bucket(bucket.to_owned(), BucketWish::of(method, uri)?)),
+        Route::Streams(_) => {
             return Err(Problem::not_implemented(
-                "buckets themselves (/{bucket}, /{bucket}/streams) are not there yet: create streams in them",
+                "lists of streams (/{bucket}/streams) are not there yet: GET /{bucket} tells how many there are",
             ));
         }
         Route::About(about) if method == Method::GET || method == Method::HEAD => return Ok(Wanted::About(about)),
@@ -96,10 +100,23 @@ pub(super) fn wanted(head: &Parts) -> Result<Wanted, Problem> {
     })
 }
 
-fn not_allowed(allowed: &'static str) -> Problem {
+pub(super) fn not_allowed(allowed: &'static str) -> Problem {
     let message = format!("this path knows {allowed}");
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
         .with_header(header::ALLOW, HeaderValue::from_static(allowed))
+}
+
+/// The bucket of a request on `/{bucket}/{stream}`, where it must exist beforehand.
+pub(super) fn bucket_of(head: &Parts) -> Option<&str> {
+    match route(head.uri.path()) {
+        Ok(Route::InBucket(bucket, _)) => Some(bucket),
+        _ => None,
+    }
+}
+
+/// Whether the query says `consistency=local`.
+pub(super) fn consistency(uri: &Uri) -> Result<bool, Problem> {
+    Query::of(uri).map(|query| query.local)
 }
 
 /// The stream a decoded path names.
@@ -131,6 +148,7 @@ fn create(headers: &HeaderMap) -> Result<Create, Problem> {
         lifetime: lifetime::lifetime(headers)?,
         retention: lifetime::retention(headers)?,
         retention_default: Retention::default(),
+        as_of: 0,
     })
 }
 

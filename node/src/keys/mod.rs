@@ -14,6 +14,11 @@
 //! 10 group generation 04 segment                 how many bytes of a journal segment its chunks refer to
 //! 10 group generation 05 incarnation             a stream with chunks that are still to be swept
 //! 10 group generation 06 deadline bucket 00 name a stream that time alone will change
+//! 10 group generation 20 bucket                  group 0: a bucket
+//! 10 group generation 21 bucket                  how many stream rows of a bucket the group holds
+//! 10 group generation 22 begun                   group 0: a bucket that is being deleted
+//! 10 group generation 23                         group 0: how many buckets there are
+//! 10 group generation 24                         what the group is sealed at
 //! ```
 //!
 //! A snapshot is installed into a new generation beside the rows that are served, and switched in by one batch that
@@ -120,6 +125,47 @@ pub enum Key<'a> {
         /// Second part of the stream's name.
         name: &'a str,
     },
+    /// A [`BucketRow`](crate::stream::BucketRow), in group 0.
+    Bucket {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+        /// The bucket.
+        name: &'a str,
+    },
+    /// A [`number`]: how many stream rows of a bucket the group holds. Absent: none.
+    BucketCount {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+        /// The bucket.
+        name: &'a str,
+    },
+    /// The name of a bucket that is being deleted, by its deletion.
+    Deleting {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+        /// The deletion.
+        begun: u64,
+    },
+    /// A [`number`]: how many buckets there are, in group 0. Absent: none.
+    Buckets {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+    },
+    /// A [`number`]: what the group is sealed at. Absent: 0.
+    Sealed {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+    },
 }
 
 const VERSION: u8 = 0x00;
@@ -134,6 +180,11 @@ const CHUNK: u8 = 0x03;
 const SEGMENT_LIVE: u8 = 0x04;
 const TRASH: u8 = 0x05;
 const DEADLINE: u8 = 0x06;
+const BUCKET: u8 = 0x20;
+const BUCKET_COUNT: u8 = 0x21;
+const DELETING: u8 = 0x22;
+const BUCKETS: u8 = 0x23;
+const SEALED: u8 = 0x24;
 
 impl<'a> Key<'a> {
     /// The key of a stream's row.
@@ -235,6 +286,32 @@ impl<'a> Key<'a> {
                 key.push(0);
                 key.extend(name.as_bytes());
             }
+            Self::Bucket {
+                group,
+                generation,
+                name,
+            } => {
+                key = row_prefix(group, generation, BUCKET);
+                key.extend(name.as_bytes());
+            }
+            Self::BucketCount {
+                group,
+                generation,
+                name,
+            } => {
+                key = row_prefix(group, generation, BUCKET_COUNT);
+                key.extend(name.as_bytes());
+            }
+            Self::Deleting {
+                group,
+                generation,
+                begun,
+            } => {
+                key = row_prefix(group, generation, DELETING);
+                key.extend(begun.to_be_bytes());
+            }
+            Self::Buckets { group, generation } => key = row_prefix(group, generation, BUCKETS),
+            Self::Sealed { group, generation } => key = row_prefix(group, generation, SEALED),
         }
         key.into()
     }
@@ -321,6 +398,23 @@ impl<'a> Key<'a> {
                             name,
                         }
                     }
+                    BUCKET => Self::Bucket {
+                        group,
+                        generation,
+                        name: str::from_utf8(std::mem::take(&mut rest)).ok()?,
+                    },
+                    BUCKET_COUNT => Self::BucketCount {
+                        group,
+                        generation,
+                        name: str::from_utf8(std::mem::take(&mut rest)).ok()?,
+                    },
+                    DELETING => Self::Deleting {
+                        group,
+                        generation,
+                        begun: rest.try_get_u64().ok()?,
+                    },
+                    BUCKETS => Self::Buckets { group, generation },
+                    SEALED => Self::Sealed { group, generation },
                     _ => return None,
                 }
             }
@@ -428,6 +522,36 @@ impl KeyRange {
         let mut to = row_prefix(group, generation, DEADLINE);
         to.extend(now_ms.saturating_add(1).to_be_bytes());
         Self { from, to: to.into() }
+    }
+
+    /// The streams of a bucket whose names begin so, by name.
+    #[must_use]
+    pub fn streams_of(group: u32, generation: u64, bucket: &str, name_prefix: &str) -> Self {
+        let stream = Key::Stream {
+            group,
+            generation,
+            bucket,
+            name: name_prefix,
+        };
+        Self::of_prefix(&stream.encode())
+    }
+
+    /// All buckets, by name.
+    #[must_use]
+    pub fn buckets(group: u32, generation: u64) -> Self {
+        Self::of_prefix(&row_prefix(group, generation, BUCKET))
+    }
+
+    /// How many stream rows of each bucket the group holds, by name.
+    #[must_use]
+    pub fn bucket_counts(group: u32, generation: u64) -> Self {
+        Self::of_prefix(&row_prefix(group, generation, BUCKET_COUNT))
+    }
+
+    /// All deletions of buckets under way, the oldest first.
+    #[must_use]
+    pub fn deleting(group: u32, generation: u64) -> Self {
+        Self::of_prefix(&row_prefix(group, generation, DELETING))
     }
 
     /// All keys that begin so.

@@ -68,6 +68,32 @@ fn keys_are_written_as_they_were_by_the_first_release() {
             },
             "10000000030000000000000001 06 0000018bcfe56800 61 00 622f63",
         ),
+        (
+            Key::Bucket {
+                group,
+                generation,
+                name: "demo",
+            },
+            "10000000030000000000000001 20 64656d6f",
+        ),
+        (
+            Key::BucketCount {
+                group,
+                generation,
+                name: "demo",
+            },
+            "10000000030000000000000001 21 64656d6f",
+        ),
+        (
+            Key::Deleting {
+                group,
+                generation,
+                begun: 258,
+            },
+            "10000000030000000000000001 22 0000000000000102",
+        ),
+        (Key::Buckets { group, generation }, "10000000030000000000000001 23"),
+        (Key::Sealed { group, generation }, "10000000030000000000000001 24"),
     ];
     for (key, golden) in table {
         assert_eq!(hex(&key.encode()), golden.replace(' ', ""), "{key:?}");
@@ -238,6 +264,11 @@ fn rank<'a>(key: Key<'a>) -> (u8, u64, u64, u8, Key<'a>) {
         Key::SegmentLive { group, generation, .. } => (5, group.into(), generation, 4, key),
         Key::Trash { group, generation, .. } => (5, group.into(), generation, 5, key),
         Key::Deadline { group, generation, .. } => (5, group.into(), generation, 6, key),
+        Key::Bucket { group, generation, .. } => (5, group.into(), generation, 0x20, key),
+        Key::BucketCount { group, generation, .. } => (5, group.into(), generation, 0x21, key),
+        Key::Deleting { group, generation, .. } => (5, group.into(), generation, 0x22, key),
+        Key::Buckets { group, generation } => (5, group.into(), generation, 0x23, key),
+        Key::Sealed { group, generation } => (5, group.into(), generation, 0x24, key),
     }
 }
 

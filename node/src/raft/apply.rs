@@ -9,13 +9,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use storage::index::Batch;
 
+use super::buckets::BucketChanges;
 use super::codec::next_index;
 use super::log::Slot;
 use super::machine::{Machine, State, damaged};
 use super::types::{Answer, Entry, Envelope, LogId, Payload, StoredMembership};
 use crate::keys::{Chunk, Key, KeyRange, Place, number};
 use crate::stream::{
-    Claim, Command, Loaded, Moment, Offset, RowChange, Stored, StreamName, StreamRow, Transition, apply,
+    Claim, Command, Loaded, Moment, Offset, Op, RowChange, Stored, StreamName, StreamRow, Transition, apply,
 };
 
 /// The most bytes one chunk row stands for: what is read from a disk, and verified, at once.
@@ -29,6 +30,7 @@ struct Changes {
     rows: BTreeMap<StreamName, Option<Arc<StreamRow>>>,
     /// The claims put, as they are now. The index does not show them before the batch is written.
     claims: BTreeMap<(u64, String), Claim>,
+    buckets: BucketChanges,
     membership: bool,
     segments: Vec<u64>,
     cached: Vec<(u64, u64, Bytes)>,
@@ -94,6 +96,10 @@ impl Machine {
         envelope: &Envelope,
     ) -> io::Result<crate::stream::Outcome> {
         let command = Command::decode(&envelope.meta, envelope.body.clone()).map_err(damaged)?;
+        if let Op::Bucket(op) = command.op {
+            let (buckets, batch) = (&mut changes.buckets, &mut changes.batch);
+            return self.bucket_command(state, buckets, batch, &command, op, id.index);
+        }
         let row = match changes.rows.get(&command.stream) {
             Some(row) => row.clone(),
             None => self.row(state, &command.stream)?,
@@ -102,9 +108,14 @@ impl Machine {
             (Some(row), Some(tuple)) => self.claim(state, changes, row.incarnation, &tuple.id)?,
             _ => None,
         };
+        let sealed = match command.op {
+            Op::Create(_) => changes.buckets.sealed(self.rows_of(state))?,
+            _ => 0,
+        };
         let loaded = Loaded {
             row: row.as_deref(),
             claim: claim.as_ref(),
+            sealed,
         };
         let moment = Moment {
             index: id.index,
@@ -114,6 +125,13 @@ impl Machine {
 
         state.position.last_now_ms = transition.now_ms;
         self.note_ends(state, changes, &command.stream, row.as_deref(), &transition);
+        let is = match transition.row {
+            RowChange::Keep => row.is_some(),
+            RowChange::Put(_) => true,
+            RowChange::Delete => false,
+        };
+        let rows = self.rows_of(state);
+        changes.buckets.count(rows, &command.stream, row.is_some(), is)?;
         if let Some(stored) = transition.stored {
             self.store(state, changes, id.index, &stored, &command.body)?;
         }
@@ -279,6 +297,7 @@ impl Machine {
                 }
             }
         }
+        changes.buckets.finish(self.rows_of(state), &mut changes.batch);
         let mut segments = changes.segments;
         segments.sort_unstable();
         segments.dedup();

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::apply::chunk_extent;
 use super::machine::{Machine, Position, damaged, each_row};
-use crate::keys::{Chunk, Key, KeyRange};
-use crate::stream::{Claim, ImageRow, Offset, StreamName, StreamRow};
+use crate::keys::{Chunk, Key, KeyRange, number};
+use crate::stream::{BucketRow, Claim, ImageRow, Offset, StreamName, StreamRow};
 
 /// A group's state at one moment.
 pub(super) struct Taken {
@@ -63,6 +63,24 @@ impl Taken {
             }
             Ok(())
         })?;
+        each_row(index, &KeyRange::buckets(group, generation), |key, value| {
+            if let Key::Bucket { name, .. } = Key::decode(key).map_err(damaged)? {
+                let (name, row) = (name.to_owned(), BucketRow::decode(value).map_err(damaged)?);
+                rows.push(ImageRow::Bucket { name, row });
+            }
+            Ok(())
+        })?;
+        each_row(index, &KeyRange::bucket_counts(group, generation), |key, value| {
+            if let Key::BucketCount { name, .. } = Key::decode(key).map_err(damaged)? {
+                let (name, streams) = (name.to_owned(), number::decode(value).map_err(damaged)?);
+                rows.push(ImageRow::BucketCount { name, streams });
+            }
+            Ok(())
+        })?;
+        match machine.rows_of(&state).sealed()? {
+            0 => {}
+            at => rows.push(ImageRow::Sealed { at }),
+        }
         let (mut chunks, mut pinned) = (Vec::new(), BTreeSet::new());
         each_row(index, &KeyRange::all_chunks(group, generation), |key, value| {
             if let Key::Chunk { incarnation, end, .. } = Key::decode(key).map_err(damaged)?

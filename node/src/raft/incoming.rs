@@ -12,6 +12,7 @@ use net::rt;
 use storage::index::Batch;
 use storage::journal::{JournalError, Kind, Record};
 
+use super::buckets::Rows;
 use super::codec::BadBytes;
 use super::machine::{Machine, Position, damaged};
 use super::state_machine::ImageMeta;
@@ -30,6 +31,8 @@ pub(super) struct Incoming {
     generation: u64,
     pub(super) position: Position,
     live: BTreeMap<u64, u64>,
+    /// Buckets received.
+    buckets: u64,
     pinned: BTreeSet<u64>,
 }
 
@@ -58,6 +61,7 @@ impl Incoming {
             generation,
             position,
             live: BTreeMap::new(),
+            buckets: 0,
             pinned: BTreeSet::new(),
         }
     }
@@ -69,6 +73,12 @@ impl Incoming {
     pub(super) fn rows(&mut self, block: &[u8]) -> io::Result<()> {
         let (group, generation) = (self.machine.group, self.generation);
         let mut batch = Batch::default();
+        let index = &*self.machine.index;
+        let rows = Rows {
+            index,
+            group,
+            generation,
+        };
         for row in decode_rows(block).map_err(damaged)? {
             match row {
                 ImageRow::Stream { name, row } => {
@@ -89,6 +99,13 @@ impl Incoming {
                     };
                     batch.put(key.encode(), claim.encode());
                 }
+                ImageRow::Bucket { name, row } => {
+                    rows.put_bucket(&mut batch, &name, &row);
+                    self.buckets += 1;
+                    rows.put_buckets(&mut batch, self.buckets);
+                }
+                ImageRow::BucketCount { name, streams } => rows.put_streams(&mut batch, &name, streams),
+                ImageRow::Sealed { at } => rows.put_sealed(&mut batch, at),
             }
         }
         self.machine.index.write(batch)

@@ -5,7 +5,7 @@
 //! | `types`, `codec` | what is an entry, and how is it written? |
 //! | `runtime`, `watch` | what does openraft run on? |
 //! | `log`, `log_reader`, `recovery` | how does a group's log live in the journal that all share? |
-//! | `machine`, `apply`, `rows`, `tail_cache` | how do committed entries become rows and bytes? |
+//! | `machine`, `apply`, `rows`, `buckets`, `tail_cache` | how do committed entries become rows and bytes? |
 //! | `state_machine`, `image`, `incoming` | how does a follower that fell behind get the state whole? |
 //! | `view` | how are rows and bytes read, and never served damaged? |
 //! | `network`, `wire` | how do groups of different nodes talk? |
@@ -15,6 +15,7 @@
 //! | `groups`, `group` | all of it, for the rest of the node |
 
 mod apply;
+mod buckets;
 mod codec;
 mod fate;
 mod group;

@@ -10,7 +10,7 @@ use storage::journal::{Journal, JournalError, Position};
 use super::codec::next_index;
 use super::machine::{Machine, damaged};
 use crate::keys::{Chunk, Key, KeyRange, Place};
-use crate::stream::{Offset, StreamName, StreamRow};
+use crate::stream::{BucketRow, Offset, StreamName, StreamRow};
 
 /// Chunks looked up at once.
 const CHUNKS: usize = 64;
@@ -64,6 +64,42 @@ impl GroupView {
     /// The group's time as of the last entry applied here, in Unix milliseconds.
     pub fn now_ms(&self) -> u64 {
         self.machine.state().position.last_now_ms
+    }
+
+    /// The row of a bucket, and the index of the last entry applied here when it was looked at. (Of group 0.)
+    ///
+    /// # Errors
+    /// If the index fails.
+    pub fn bucket(&self, name: &str) -> io::Result<(Option<BucketRow>, u64)> {
+        let state = self.machine.state();
+        let row = self.machine.rows_of(&state).bucket(name)?;
+        Ok((row, next_index(state.position.applied).saturating_sub(1)))
+    }
+
+    /// How many stream rows of a bucket the group holds.
+    ///
+    /// # Errors
+    /// If the index fails.
+    pub fn streams_in(&self, bucket: &str) -> io::Result<u64> {
+        let state = self.machine.state();
+        self.machine.rows_of(&state).streams(bucket)
+    }
+
+    /// The oldest deletions of buckets under way, at most so many: each by its name and its bucket's. (Of group 0.)
+    ///
+    /// # Errors
+    /// If the index fails.
+    pub fn deleting(&self, most: usize) -> io::Result<Vec<(u64, String)>> {
+        let generation = self.machine.state().generation;
+        let range = KeyRange::deleting(self.machine.group, generation);
+        let page = self.machine.index.scan(&range.from, &range.to, most)?;
+        let mut found = Vec::with_capacity(page.len());
+        for (key, value) in page {
+            if let Key::Deleting { begun, .. } = Key::decode(&key).map_err(damaged)? {
+                found.push((begun, String::from_utf8_lossy(&value).into_owned()));
+            }
+        }
+        Ok(found)
     }
 
     /// One past the index of the last entry applied here.

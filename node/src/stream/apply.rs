@@ -11,6 +11,7 @@
 //!
 //! Claims are kept as long as their stream (PROTOCOL.md 5.2.1, Producer State Cleanup: the stronger guarantee).
 
+use super::bucket::admits;
 use super::command::{Append, Command, Create, Delete, Op, ProducerTuple, Touch, Trim};
 use super::content_type::same_content_type;
 use super::limits::{
@@ -30,6 +31,8 @@ pub struct Loaded<'a> {
     pub row: Option<&'a StreamRow>,
     /// The claim of the command's producer on that row's incarnation, if it has one.
     pub claim: Option<&'a Claim>,
+    /// What the group is sealed at: see the law of buckets.
+    pub sealed: u64,
 }
 
 /// Where in the history of its group a command is.
@@ -104,6 +107,8 @@ pub fn apply(loaded: Loaded<'_>, command: &Command, moment: Moment) -> Transitio
         Op::Trim(trim) => case.trim(trim),
         Op::Touch(touch) => case.touch(touch),
         Op::Tend => case.tend(),
+        // Judged by `apply_bucket`: there is no stream of that name.
+        Op::Bucket(_) => Err(Refusal::NotFound),
     });
     let mut transition = judged.unwrap_or_else(|refusal| case.unchanged(Outcome::Refused(refusal)));
     if let Some(over) = over {
@@ -147,6 +152,7 @@ impl<'a> Case<'a> {
             }
             return Ok(self.unchanged(Outcome::Exists { standing, content_type }));
         }
+        admits(self.loaded.sealed, create.as_of)?;
         if create.if_match.is_some() {
             return Err(Refusal::IfMatch { standing: None });
         }
@@ -414,7 +420,7 @@ fn within_limits(stream: &StreamName, op: &Op) -> Result<(), Refusal> {
             append.seq.as_ref(),
             append.producer.as_ref(),
         ),
-        Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend => (None, None, None),
+        Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) => (None, None, None),
     };
     check(
         content_type.is_none_or(|text| text.len() <= CONTENT_TYPE_BYTES_MAX),

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::bucket::BucketOp;
 use super::etag::Condition;
 use super::lifetime::Lifetime;
 use super::name::{StreamName, group_of};
@@ -16,6 +17,9 @@ use super::versioned::{self, BadFormat};
 
 /// Version byte of an encoded command's meta.
 const VERSION: u8 = 1;
+
+/// The group that holds the registry of buckets.
+pub const REGISTRY: u32 = 0;
 
 /// One change asked of one stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +50,8 @@ pub enum Op {
     Touch(Touch),
     /// Do to it what time has made due: let it go if it is over, forget what is too old.
     Tend,
+    /// Something about the bucket as a whole; the command's stream is [`StreamName::of_bucket`].
+    Bucket(BucketOp),
 }
 
 /// `PUT`.
@@ -63,6 +69,9 @@ pub struct Create {
     pub retention: Retention,
     /// What it forgets by itself where the client does not say.
     pub retention_default: Retention,
+    /// How far of group 0's log its sender had applied when it saw the bucket live there: see the law of buckets. Set by
+    /// the node that carries it.
+    pub as_of: u64,
 }
 
 /// `POST`.
@@ -139,6 +148,8 @@ impl Command {
             Op::Create(_) | Op::Append(_) | Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend => {
                 group == group_of(&self.stream, groups)
             }
+            Op::Bucket(BucketOp::Seal { .. }) => group < groups,
+            Op::Bucket(_) => group == REGISTRY,
         }
     }
 
@@ -148,7 +159,7 @@ impl Command {
     pub fn is_of_client(&self) -> bool {
         match self.op {
             Op::Create(_) | Op::Append(_) | Op::Delete(_) => true,
-            Op::Trim(_) | Op::Touch(_) | Op::Tend => false,
+            Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) => false,
         }
     }
 
@@ -157,7 +168,7 @@ impl Command {
     pub fn producer(&self) -> Option<&ProducerTuple> {
         match &self.op {
             Op::Append(append) => append.producer.as_ref(),
-            Op::Create(_) | Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend => None,
+            Op::Create(_) | Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) => None,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bucket::BucketRow;
 use super::name::StreamName;
 use super::row::{Claim, StreamRow};
 use super::versioned::{self, BadFormat};
@@ -29,6 +30,25 @@ pub enum ImageRow {
         id: String,
         /// Its last claim.
         claim: Claim,
+    },
+    /// A bucket, in group 0.
+    Bucket {
+        /// Its name.
+        name: String,
+        /// Its row.
+        row: BucketRow,
+    },
+    /// How many stream rows of a bucket the group holds.
+    BucketCount {
+        /// Its name.
+        name: String,
+        /// How many; never 0.
+        streams: u64,
+    },
+    /// What the group is sealed at, if it ever was.
+    Sealed {
+        /// Log index of group 0.
+        at: u64,
     },
 }
 

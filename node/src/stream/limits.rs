@@ -8,6 +8,9 @@ pub const NAME_BYTES_MAX: usize = 1024;
 /// Longest bucket and name together on the bucketed route, in bytes after percent-decoding.
 pub const NAME_IN_BUCKET_BYTES_MAX: usize = 122;
 
+/// How many buckets there may be. Each is a row of some 100 bytes in the index of every node.
+pub const BUCKETS_MAX: u64 = 1_000_000;
+
 /// Longest `Producer-Id`, in bytes. It is part of an index key; a UUID takes 36.
 pub const PRODUCER_ID_BYTES_MAX: usize = 256;
 

@@ -11,11 +11,13 @@
 //! | `row` | what is remembered of a stream and of its producers? |
 //! | `apply`, `producer` | who may change what, and what is a repeat? |
 //! | `lifetime`, `retention` | when is a stream over, and what does it forget by itself? |
+//! | `bucket` | how does a bucket come and go, with its streams in many groups? |
 //! | `plan` | which bytes answer a read? |
 //! | `image` | all rows of a group, out and in again |
 //! | `limits` | how big may things be? |
 
 mod apply;
+mod bucket;
 mod command;
 mod content_type;
 mod etag;
@@ -34,7 +36,10 @@ mod tests;
 pub(crate) mod versioned;
 
 pub use apply::{Loaded, Moment, RowChange, Stored, Transition, apply};
-pub use command::{Append, Command, Create, Delete, Op, ProducerTuple, Touch, Trim};
+pub use bucket::{
+    BucketChange, BucketOp, BucketOutcome, BucketRefusal, BucketRow, BucketTransition, LoadedBucket, apply_bucket,
+};
+pub use command::{Append, Command, Create, Delete, Op, ProducerTuple, REGISTRY, Touch, Trim};
 pub use content_type::{is_json, same_content_type};
 pub use etag::{BadCondition, Condition, ETag, Tag};
 pub use image::{ImageRow, decode_rows, encode_rows};

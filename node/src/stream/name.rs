@@ -15,7 +15,8 @@ const DEFAULT_BUCKET: &str = "_default";
 /// First segment kept for the protocol's own routes.
 const RESERVED: &str = "__ds";
 
-/// A bucket and a name in it. Neither holds a NUL, and both are never empty.
+/// A bucket and a name in it. Neither holds a NUL, and both are never empty (but see
+/// [`StreamName::of_bucket`]).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StreamName {
     bucket: String,
@@ -101,6 +102,12 @@ impl StreamName {
             _ => {}
         }
         Ok(Self::from_parts(bucket, name))
+    }
+
+    /// What stands for a bucket as a whole: a name that no stream has.
+    #[must_use]
+    pub fn of_bucket(bucket: &str) -> Self {
+        Self::from_parts(bucket, "")
     }
 
     /// The bucket.

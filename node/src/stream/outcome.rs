@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bucket::{BucketOutcome, BucketRefusal};
 use super::etag::ETag;
 use super::offset::Offset;
 use super::versioned::{self, BadFormat};
@@ -100,6 +101,8 @@ pub enum Outcome {
         /// When its last use was noted.
         touched_ms: u64,
     },
+    /// To a command on a bucket as a whole.
+    Bucket(BucketOutcome),
 }
 
 /// Why a command changed nothing.
@@ -165,6 +168,8 @@ pub enum Refusal {
     },
     /// The stream would end past the last offset there is (413). Nobody will live to see it.
     Full,
+    /// `PUT`: its bucket does not take it.
+    Bucket(BucketRefusal),
 }
 
 /// What was too long or too large.
@@ -212,7 +217,7 @@ impl Outcome {
                 Refusal::Closed { standing } | Refusal::Conflict { standing, .. } | Refusal::StreamSeq { standing, .. },
             ) => Some(standing),
             Self::Refused(Refusal::IfMatch { standing }) => standing.as_ref(),
-            Self::Deleted | Self::Refused(_) => None,
+            Self::Deleted | Self::Refused(_) | Self::Bucket(_) => None,
         }
     }
 }

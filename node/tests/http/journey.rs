@@ -315,7 +315,6 @@ fn what_is_not_there_yet_answers_501_with_a_sentence() {
             ("GET", "/v1/stream/s?offset=-1&live=sse", &[][..]),
             ("GET", "/v1/stream/s?offset=-1&live=long-poll", &[]),
             ("PUT", "/v1/stream/fork", &[("stream-forked-from", "/v1/stream/s")]),
-            ("PUT", "/some-bucket", &[]),
             ("GET", "/some-bucket/streams", &[]),
             ("GET", "/some-bucket/stream/snapshot", &[]),
             ("GET", "/v1/stream/__ds/subscriptions/x", &[]),

@@ -12,6 +12,7 @@
 
 mod admin;
 mod bad_input;
+mod buckets;
 mod cluster;
 mod journey;
 mod lifetime;

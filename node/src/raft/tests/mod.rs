@@ -272,6 +272,7 @@ pub(super) fn create(stream: &str, body: &[u8]) -> Command {
         lifetime: Lifetime::Forever,
         retention: Retention::default(),
         retention_default: Retention::default(),
+        as_of: 0,
     });
     command(stream, op, body)
 }

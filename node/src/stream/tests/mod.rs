@@ -1,6 +1,7 @@
 //! The law, held against the pages it comes from: one file per set of rules, each a table one can read beside them.
 
 mod append;
+mod bucket;
 mod close;
 mod codec;
 mod condition;
@@ -70,6 +71,7 @@ impl Kept {
             Loaded {
                 row: self.row.as_ref(),
                 claim,
+                sealed: 0,
             },
             command,
             moment,
@@ -115,6 +117,7 @@ fn create(content_type: &str) -> Command {
         lifetime: Lifetime::Forever,
         retention: Retention::default(),
         retention_default: Retention::default(),
+        as_of: 0,
     }))
 }
 
@@ -241,6 +244,7 @@ fn short(outcome: &Outcome) -> String {
         Outcome::Trimmed { standing } => format!("trimmed to {}", standing.earliest.0),
         Outcome::Alive { standing, touched_ms } => format!("alive {} since {touched_ms}", place(standing)),
         Outcome::Refused(refusal) => format!("refused: {}", reason(refusal)),
+        Outcome::Bucket(outcome) => format!("{outcome:?}"),
     }
 }
 
@@ -263,6 +267,8 @@ fn reason(refusal: &Refusal) -> String {
         Refusal::EmptyAppend => "empty".to_owned(),
         Refusal::TooLong { field } => format!("too long: {field:?}"),
         Refusal::Full => "full".to_owned(),
+        Refusal::Bucket(BucketRefusal::Sealed { at }) => format!("sealed at {at}"),
+        Refusal::Bucket(refusal) => format!("{refusal:?}"),
     }
 }
 

@@ -37,6 +37,7 @@ fn any_command() -> impl Strategy<Value = Command> {
                 lifetime: Lifetime::Forever,
                 retention: Retention::default(),
                 retention_default: Retention::default(),
+                as_of: 0,
             })
         });
     let append = (
@@ -183,6 +184,7 @@ proptest! {
                 ImageRow::Producer { incarnation, id, claim } => {
                     restored.claims.insert((incarnation, id), claim);
                 }
+                other => panic!("a stream's image holds no {other:?}"),
             }
         }
         prop_assert_eq!(&restored, &kept);
