@@ -7,6 +7,7 @@
 pub mod checker;
 pub mod client;
 pub mod history;
+mod known;
 pub mod linear;
 pub mod model;
 pub mod record;

@@ -5,11 +5,12 @@
 //! and changes nothing is taken at once, for it can stand in nobody's way; a record that was read tells what lay
 //! before it, so it is tried only there; what follows a content that was read on is known, so nothing else is tried.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 use crate::history::History;
-use crate::model::{Call, Calls, Effect, State};
-use crate::record::{Content, Tag, mix};
+use crate::known::Known;
+use crate::model::{Calls, Effect, State};
+use crate::record::{Tag, mix};
 use crate::verdict::Verdict;
 
 /// The name of the law.
@@ -50,8 +51,9 @@ pub fn linearizable(history: &History) -> Verdict {
 /// Judges one stream.
 #[must_use]
 pub fn judge_stream(history: &History, stream: &str, budget: Budget) -> Verdict {
-    let calls = Calls::of(history, stream);
+    let mut calls = Calls::of(history, stream);
     let known = Known::of(history, stream);
+    known.narrow(&mut calls);
     let mut search = Search::new(&calls, &known, budget);
     match search.run() {
         Found::Order => Verdict::Holds,
@@ -60,52 +62,6 @@ pub fn judge_stream(history: &History, stream: &str, budget: Budget) -> Verdict 
             let (steps, places) = (search.steps, search.visited.len());
             Verdict::unknown(format!("{stream}: no answer after {steps} steps and {places} places"))
         }
-    }
-}
-
-/// What the reads tell about which record lies where.
-#[derive(Debug, Default)]
-struct Known {
-    before: FxHashMap<Tag, Content>,
-    next: FxHashMap<Content, Tag>,
-    lives_once: bool,
-}
-
-impl Known {
-    fn of(history: &History, stream: &str) -> Self {
-        let lives_once = !history.may_have_been_deleted(stream);
-        let mut known = Self {
-            lives_once,
-            ..Self::default()
-        };
-        for (read, seen) in history.of(stream).filter_map(|event| event.seen()) {
-            // A local read is no call of the search, so it must not steer it either.
-            let counts = !read.local && (lives_once || read.begins());
-            let Some(mut content) = read.before.filter(|_| counts) else {
-                continue;
-            };
-            for tag in &seen.tags {
-                known.before.entry(*tag).or_insert(content);
-                known.next.entry(content).or_insert(*tag);
-                content = content.then(*tag);
-            }
-        }
-        known
-    }
-
-    /// Whether the record may come here.
-    fn allows(&self, state: &State, call: &Call) -> bool {
-        let Some(tag) = call.appends() else { return true };
-        match self.before.get(&tag) {
-            Some(before) => *before == state.content,
-            // The empty content is not one place, if the stream may have had several lives.
-            None if !self.lives_once && state.content == Content::default() => true,
-            None => !self.next.contains_key(&state.content),
-        }
-    }
-
-    fn was_read(&self, call: &Call) -> bool {
-        call.appends().is_some_and(|tag| self.before.contains_key(&tag))
     }
 }
 

@@ -147,6 +147,12 @@ impl Call {
         matches!(self.saw, Saw::Nothing)
     }
 
+    /// Whether it closes the stream, if it takes effect.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        matches!(self.what, What::Append { close: true, .. })
+    }
+
     /// The record it appends to what is there, if it takes effect (not one that a create begins with).
     #[must_use]
     pub fn appends(&self) -> Option<Tag> {
