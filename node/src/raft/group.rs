@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{self, AtomicU64};
+use std::sync::atomic::{self, AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -48,6 +48,10 @@ pub(super) struct Group {
     /// Before this moment no vote is given, because one may have been promised to a leader before the restart.
     pub(super) silent_until: Option<rt::Instant>,
     incoming: Mutex<Option<Incoming>>,
+    /// Pieces of snapshots are taken one at a time, in the order in which they came.
+    turn: tokio::sync::Mutex<()>,
+    /// What is flushed has moved since openraft was last told.
+    pub(super) unpurged: AtomicBool,
     /// Snapshots put in force since the start.
     pub(super) snapshots: AtomicU64,
 }
@@ -103,6 +107,8 @@ impl Group {
             lease: raft_settings.lease.min(raft_settings.election_min / 2),
             silent_until,
             incoming: Mutex::new(None),
+            turn: tokio::sync::Mutex::default(),
+            unpurged: AtomicBool::new(false),
             snapshots: AtomicU64::new(0),
         });
         match silent_until {
@@ -204,6 +210,7 @@ impl Group {
             SNAPSHOT => {
                 let (piece, tail) = wire::decode::<Piece>("snapshot", &payload).map_err(|error| error.to_string())?;
                 drop(payload);
+                let _turn = self.turn.lock().await;
                 answered(self.take(piece, tail).await)
             }
             other => Err(format!("requests of kind {other} are not known here")),
@@ -235,7 +242,7 @@ impl Group {
         {
             return Ok(Taking::Higher(mine));
         }
-        // Taken out while it is worked on: two pieces at once are two senders, and the second begins anew.
+        // Taken out while it is worked on.
         let held = self.held().take();
         let mut incoming = match (piece.number, held) {
             (0, held) => {

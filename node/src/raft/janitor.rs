@@ -2,13 +2,13 @@
 //!
 //! 1. Note how far each group has applied.
 //! 2. Flush the index: all of that survives now.
-//! 3. Tell openraft, which purges the log below it.
+//! 3. Tell openraft, which purges the log below it; not while a snapshot is on its way to another node.
 //! 4. Free the segments of the journal that neither a log nor a row nor a transfer needs.
 //!
 //! Nothing is purged or freed before what replaces it is durable.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use net::rt;
 use storage::index::Index;
@@ -63,7 +63,8 @@ impl Janitor {
         let behind = |(group, point): (&Arc<Group>, &super::machine::Position)| {
             group.machine.state().flushed.applied != point.applied
         };
-        if dead.is_empty() && !self.groups.iter().zip(&points).any(behind) {
+        let unpurged = |group: &Arc<Group>| group.unpurged.load(Ordering::Relaxed) && !group.machine.log_is_held();
+        if dead.is_empty() && !self.groups.iter().zip(&points).any(behind) && !self.groups.iter().any(unpurged) {
             return Ok(());
         }
         let index = self.index.clone();
@@ -74,7 +75,14 @@ impl Janitor {
             let moved = group.machine.state().flushed.applied != point.applied;
             group.machine.set_flushed(point);
             group.machine.log.note_committed();
-            if moved && let Err(error) = group.raft.trigger().snapshot().await {
+            if moved {
+                group.unpurged.store(true, Ordering::Relaxed);
+            }
+            // openraft purges below its snapshot.
+            if !group.machine.log_is_held()
+                && group.unpurged.swap(false, Ordering::Relaxed)
+                && let Err(error) = group.raft.trigger().snapshot().await
+            {
                 group.failed(error);
             }
         }

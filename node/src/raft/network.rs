@@ -1,12 +1,14 @@
 //! openraft's calls to other nodes, over the connections all groups share. Every call has a deadline.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesOrdered, StreamExt};
 use net::rt;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{Backoff, RPCOption};
@@ -25,13 +27,16 @@ use super::wire::{
     VOTE, What,
 };
 use crate::peer::{PeerError, Peers, Why};
-use crate::stream::encode_rows;
+use crate::stream::{ImageRow, encode_rows};
 
 /// Rows of a snapshot in one piece at most; at up to 2 KiB each, well below the size of a frame.
 const ROWS: usize = 1024;
 
 /// About how long a row is.
 const ROW_BYTES: usize = 256;
+
+/// Pieces of a snapshot sent and not yet answered.
+const PIECES_UNDER_WAY: usize = 4;
 
 /// How long the receiver may take to put a snapshot in force: it flushes its index.
 const INSTALL: Duration = Duration::from_secs(60);
@@ -100,6 +105,7 @@ impl RaftNetworkFactory<Types> for Network {
 }
 
 /// One group's way to one node.
+#[derive(Clone)]
 pub(super) struct Line {
     target: u64,
     me: u64,
@@ -154,12 +160,12 @@ impl Line {
 
     /// Sends a piece of a snapshot. `Some`: the transfer is over.
     async fn piece(
-        &self,
-        piece: &Piece,
+        self,
+        piece: Piece,
         tail: Vec<Bytes>,
         deadline: Duration,
     ) -> Result<Option<SnapshotResponse<Types>>, StreamingError<Types>> {
-        let parts = wire::encode(piece, tail);
+        let parts = wire::encode(&piece, tail);
         let taking = self
             .call(SNAPSHOT, RPCTypes::InstallSnapshot, parts, deadline)
             .await
@@ -185,42 +191,67 @@ impl Line {
         taken: &Taken,
         journal: &storage::journal::Journal,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let mut piece = Piece {
-            vote,
-            id: rt::random_u64(),
-            number: 0,
-            what: begin(taken),
-        };
-        let mut last = None;
-        let rows = taken
-            .rows
-            .chunks((self.piece_bytes / ROW_BYTES).clamp(1, ROWS))
-            .map(|rows| (What::Rows, vec![Bytes::from(encode_rows(rows))]));
-        let bytes = batches(&taken.chunks, self.piece_bytes);
-        if let Some(over) = self.piece(&piece, Vec::new(), self.deadline).await? {
+        let id = rt::random_u64();
+        let piece = move |number: u64, what: What| Piece { vote, id, number, what };
+        if let Some(over) = self
+            .clone()
+            .piece(piece(0, begin(taken)), Vec::new(), self.deadline)
+            .await?
+        {
             return Ok(over);
         }
-        for (what, tail) in rows {
-            (piece.number, piece.what) = (piece.number + 1, what);
-            last = self.piece(&piece, tail, self.deadline).await?;
-            if last.is_some() {
-                break;
+        let rows = taken.rows.chunks((self.piece_bytes / ROW_BYTES).clamp(1, ROWS));
+        let mut parts: Vec<Part<'_>> = rows.map(Part::Rows).collect();
+        parts.extend(batches(&taken.chunks, self.piece_bytes).map(Part::Bytes));
+        let end = parts.len() as u64 + 1;
+        let mut under_way = FuturesOrdered::new();
+        for (part, number) in parts.into_iter().zip(1..) {
+            let (what, tail) = part.load(journal).await?;
+            under_way.push_back(self.clone().piece(piece(number, what), tail, self.deadline).boxed());
+            // The first look sends it. Its answer is waited for only when enough are under way, or a long link would set
+            // the pace; they arrive in their order on the one connection.
+            loop {
+                let enough = under_way.len() >= PIECES_UNDER_WAY;
+                let look = poll_fn(|cx| match under_way.poll_next_unpin(cx) {
+                    Poll::Pending if !enough => Poll::Ready(None),
+                    answer => answer,
+                });
+                match look.await {
+                    None => break,
+                    Some(answer) => {
+                        if let Some(over) = answer? {
+                            return Ok(over);
+                        }
+                    }
+                }
             }
         }
-        for batch in bytes {
-            if last.is_some() {
-                break;
+        while let Some(answer) = under_way.next().await {
+            if let Some(over) = answer? {
+                return Ok(over);
             }
-            let (runs, tail) = load(journal, batch).await?;
-            (piece.number, piece.what) = (piece.number + 1, What::Bytes { runs });
-            last = self.piece(&piece, tail, self.deadline).await?;
         }
-        if let Some(over) = last {
-            return Ok(over);
-        }
-        (piece.number, piece.what) = (piece.number + 1, What::End);
-        let over = self.piece(&piece, Vec::new(), INSTALL).await?;
+        let over = self.clone().piece(piece(end, What::End), Vec::new(), INSTALL).await?;
         over.ok_or_else(|| streaming(network_error("the snapshot's last piece was not taken as the last")))
+    }
+}
+
+/// What one piece of a snapshot is made of.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Rows(&'a [ImageRow]),
+    Bytes(&'a [TakenChunk]),
+}
+
+impl Part<'_> {
+    async fn load(self, journal: &storage::journal::Journal) -> Result<(What, Vec<Bytes>), StreamingError<Types>> {
+        match self {
+            Self::Rows(rows) => Ok((What::Rows, vec![Bytes::from(encode_rows(rows))])),
+            Self::Bytes(batch) => {
+                let (runs, tail) = load(journal, batch).await?;
+                Ok((What::Bytes { runs }, tail))
+            }
+        }
     }
 }
 
@@ -328,6 +359,8 @@ impl RaftNetworkV2<Types> for Line {
             return Err(streaming(network_error("only this node's own state can be sent")));
         };
         let journal = machine.journal.clone();
+        // What comes after the snapshot stays in the log until the receiver has had the time to ask for it.
+        let _held = machine.hold_log();
         let sending = async {
             let taken = rt::blocking(move || Taken::take(&machine))
                 .await

@@ -133,6 +133,31 @@ fn a_leader_that_is_cut_off_is_replaced_and_takes_nothing() {
     });
 }
 
+#[test]
+fn the_log_is_kept_while_a_snapshot_is_on_its_way() {
+    run(async {
+        let three = Three::start().await;
+        three.store(create("a", b"")).await;
+        let leader = three.leader(0).await;
+        let machine = three.groups[leader].view(0).machine;
+        let held = machine.hold_log();
+        for number in 0..40_u64 {
+            three.store(append_by("a", b"x", Some(("p", 0, number)))).await;
+        }
+        tidy(&three.groups[leader]).await;
+        assert_eq!(
+            three.groups[leader].status()[0].purged,
+            None,
+            "somebody may still need it"
+        );
+        assert!(three.groups[leader].status()[0].flushed.is_some());
+        drop(held);
+        assert!(machine.log_is_held(), "the receiver has yet to ask for what comes next");
+        drop(machine);
+        three.end().await;
+    });
+}
+
 /// A follower sleeps until the log it needs is purged, and gets the state whole, producers included.
 #[test]
 fn a_follower_that_fell_behind_gets_a_snapshot_with_its_producers() {
