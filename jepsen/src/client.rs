@@ -72,6 +72,9 @@ impl Client {
         if create.closed {
             request = request.header("Stream-Closed", "true");
         }
+        if let Some(ttl_s) = create.ttl_s {
+            request = request.header("Stream-TTL", ttl_s);
+        }
         self.call(node, stream, Op::Create(create), request, body).await
     }
 

@@ -19,6 +19,9 @@ pub struct History {
     pub calm_from: Option<u64>,
     /// How many blows were struck; `None` when nobody counted.
     pub blows: Option<u64>,
+    /// By how many milliseconds the servers' clocks were off from the true time at most; `None`: by anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_error_ms: Option<u64>,
     /// In the order of their beginnings; `events[i].id == i`.
     pub events: Vec<Event>,
 }
@@ -80,6 +83,9 @@ pub struct Create {
     pub tag: Option<Tag>,
     /// Bytes of the body.
     pub len: u32,
+    /// `Stream-TTL`: it is over when nobody has used it for so many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u32>,
 }
 
 /// POST.
@@ -373,6 +379,11 @@ impl Recorder {
         desk.history.calm_from = Some(desk.order);
     }
 
+    /// The servers' clocks are never further off than this.
+    pub fn clock_error(&self, error: std::time::Duration) {
+        self.desk().history.clock_error_ms = u64::try_from(error.as_millis()).ok();
+    }
+
     /// How many blows have been struck in all.
     pub fn blows(&self, count: u64) {
         self.desk().history.blows = Some(count);
@@ -415,11 +426,23 @@ impl History {
         self.events.iter().filter(move |event| &*event.stream == stream)
     }
 
-    /// Whether a delete of this stream can have taken effect, so that offsets and contents may begin anew.
+    /// Whether a stream can have ended and begun again, so that offsets and contents may begin anew.
     #[must_use]
     pub fn may_have_been_deleted(&self, stream: &str) -> bool {
-        self.of(stream)
-            .any(|event| matches!(event.op, Op::Delete) && !matches!(event.ending, Ending::Refused(_)))
+        self.ttl_s(stream).is_some()
+            || self
+                .of(stream)
+                .any(|event| matches!(event.op, Op::Delete) && !matches!(event.ending, Ending::Refused(_)))
+    }
+
+    /// The window of a stream that is over when nobody uses it; the shortest, if its lives have several.
+    #[must_use]
+    pub fn ttl_s(&self, stream: &str) -> Option<u32> {
+        let creates = self.of(stream).filter_map(|event| match &event.op {
+            Op::Create(create) => create.ttl_s,
+            _ => None,
+        });
+        creates.min()
     }
 
     /// One JSON line with the head, then one per event.

@@ -171,6 +171,8 @@ pub struct Calls {
     bytes: bool,
     /// A deleted stream may come back with the same tail: then equal tails are not equal states.
     lives_once: bool,
+    /// It may end by itself. When it may is judged elsewhere; here an answer that finds it gone is the moment.
+    mortal: bool,
 }
 
 impl Calls {
@@ -185,6 +187,7 @@ impl Calls {
             calls,
             bytes: history.offsets_are_bytes,
             lives_once,
+            mortal: history.ttl_s(stream).is_some(),
         }
     }
 
@@ -193,7 +196,11 @@ impl Calls {
     #[must_use]
     pub fn step(&self, state: &State, call: &Call) -> Option<Effect> {
         match (&call.what, &call.saw) {
+            (_, Saw::NotFound) if self.mortal && state.exists => Some(Effect::To(State::default())),
             (_, Saw::NotFound) => same_if(!state.exists),
+            (What::Create { .. }, Saw::Created { .. } | Saw::Nothing) if self.mortal && state.exists => {
+                self.step(&State::default(), call)
+            }
             (
                 What::Create {
                     content_type,

@@ -109,6 +109,7 @@ pub fn run(scenario: Scenario, seed: u64, trace: Option<Box<dyn Trace>>) -> Run 
         clients,
         nemeses,
         laws,
+        clock_error,
         storm,
         net,
         engine,
@@ -119,6 +120,9 @@ pub fn run(scenario: Scenario, seed: u64, trace: Option<Box<dyn Trace>>) -> Run 
     let cluster = Cluster::new(&control, shape, net);
     let stage = Stage::new(cluster.shape().nodes as usize, streams);
     let recorder = Recorder::new(true);
+    if let Some(error) = clock_error {
+        recorder.clock_error(error);
+    }
     let notes = Shared::default();
     let tale = Tale {
         control: control.clone(),

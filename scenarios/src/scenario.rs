@@ -25,6 +25,8 @@ pub struct Scenario {
     pub nemeses: Vec<Box<dyn Nemesis>>,
     /// What must hold of what the clients saw.
     pub laws: Vec<Law>,
+    /// By how much the nodes' clocks are off at most, whoever strikes; `None`: by anything.
+    pub clock_error: Option<Duration>,
     /// How long it storms.
     pub storm: Duration,
     /// The habits of the network.
@@ -44,6 +46,7 @@ impl Scenario {
             clients: Vec::new(),
             nemeses: Vec::new(),
             laws: LAWS.to_vec(),
+            clock_error: None,
             storm: Duration::from_secs(20),
             net: NetOptions::default(),
             engine: engine::Options::default(),

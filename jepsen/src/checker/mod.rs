@@ -11,6 +11,7 @@
 //! | [`closed_stays_closed`] | after the end there is nothing more |
 //! | [`local_reads_are_prefixes`] | the cheap answer may be old, never wrong |
 //! | [`deleted_stays_deleted`] | a re-created stream is another stream |
+//! | [`lives_while_used`] | a stream with a window lives while it is used, and not much longer |
 //! | [`every_client_answered`] | after the calm every call has its answer |
 //! | [`something_happened`] | a run in which nothing happened proves nothing |
 
@@ -18,6 +19,7 @@ pub mod acknowledged_appends_stay;
 pub mod closed_stays_closed;
 pub mod deleted_stays_deleted;
 pub mod every_client_answered;
+pub mod lives_while_used;
 pub mod local_reads_are_prefixes;
 pub mod log;
 pub mod nothing_read_that_nobody_wrote;
@@ -32,7 +34,7 @@ use crate::linear;
 use crate::verdict::Law;
 
 /// Every law: first what was wrong, then what took too long or never was.
-pub const LAWS: [Law; 11] = [
+pub const LAWS: [Law; 12] = [
     nothing_read_that_nobody_wrote::LAW,
     acknowledged_appends_stay::LAW,
     offsets_grow::LAW,
@@ -40,6 +42,7 @@ pub const LAWS: [Law; 11] = [
     closed_stays_closed::LAW,
     deleted_stays_deleted::LAW,
     local_reads_are_prefixes::LAW,
+    lives_while_used::LAW,
     log::LAW,
     Law {
         name: linear::LAW,

@@ -100,6 +100,16 @@ impl Tale {
         self
     }
 
+    pub(crate) fn clock_error(&mut self, ms: u64) -> &mut Self {
+        self.recorder.clock_error(std::time::Duration::from_millis(ms));
+        self
+    }
+
+    pub(crate) fn pass(&mut self, ms: u64) -> &mut Self {
+        self.now_ns += ms * 1_000_000;
+        self
+    }
+
     pub(crate) fn begin(&mut self, op: Op) -> u32 {
         self.now_ns += 1_000_000;
         self.recorder.invoke(1, 0, &self.stream, op, self.now_ns)

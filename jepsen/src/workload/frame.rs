@@ -22,6 +22,7 @@ pub async fn opening(client: &mut Client, stage: &Stage) -> bool {
                 closed: false,
                 tag,
                 len: LEN_MIN,
+                ttl_s: None,
             };
             if let Ending::Done(_) = client.create(attempt as usize % stage.nodes, &log, create).await {
                 created = true;

@@ -1,7 +1,7 @@
 //! What clients do, as data: how many of which kind, how fast, how much; the dice are handed in.
 //!
 //! One async function per client and kind. Streams are named by family: `log-…` live for the whole run, `closing-…` are
-//! closed one after the other, `ephemeral-…` are deleted and created again. A client ends when the stage says that it is
+//! closed one after the other, `ephemeral-…` are deleted and created again, `mortal-…` end when nobody uses them. A client ends when the stage says that it is
 //! over, at the latest one deadline later.
 
 use std::ops::Range;
@@ -20,6 +20,7 @@ mod appenders;
 mod closers;
 mod conditional;
 mod frame;
+mod mortals;
 mod producers;
 mod readers;
 mod recreators;
@@ -51,6 +52,8 @@ pub enum Kind {
     Sequenced,
     /// Create, append to, read and delete the same few streams.
     Recreators,
+    /// Use streams that live only while they are used, and leave them alone.
+    Mortals,
 }
 
 /// So many clients of one kind.
@@ -112,6 +115,7 @@ impl Workload {
             Kind::Conditional => conditional::run(actor).await,
             Kind::Sequenced => sequenced::run(actor).await,
             Kind::Recreators => recreators::run(actor).await,
+            Kind::Mortals => mortals::run(actor).await,
         }
     }
 }
@@ -174,6 +178,12 @@ pub fn sequenced(clients: u32) -> Workload {
 #[must_use]
 pub fn recreators(clients: u32) -> Workload {
     Workload::new(Kind::Recreators, clients)
+}
+
+/// Users of streams that end when they are left alone, this many.
+#[must_use]
+pub fn mortals(clients: u32) -> Workload {
+    Workload::new(Kind::Mortals, clients)
 }
 
 /// What all clients of a run share. Cheap to clone; all clones are one.
@@ -283,6 +293,7 @@ impl Actor {
             closed: false,
             tag,
             len: self.len(),
+            ttl_s: None,
         }
     }
 }

@@ -8,6 +8,7 @@ mod asymmetric_partition;
 mod clock_chaos;
 mod disks;
 mod elections;
+mod expiry;
 mod fair_weather;
 mod leader_churn;
 mod minority_partition;
@@ -29,7 +30,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ALL: [Entry; 15] = [
+pub const ALL: [Entry; 17] = [
     Entry {
         name: "fair-weather",
         about: "nothing goes wrong",
@@ -89,6 +90,16 @@ pub const ALL: [Entry; 15] = [
         name: "clock-chaos",
         about: "wall clocks are wrong, run wrong, and jump",
         scenario: |_| clock_chaos::clock_chaos(),
+    },
+    Entry {
+        name: "expiry-in-time",
+        about: "leaders change and clocks are a little wrong while streams live as long as they are used",
+        scenario: |_| expiry::expiry_in_time(),
+    },
+    Entry {
+        name: "expiry-under-clock-chaos",
+        about: "clocks are wrong by anything while streams end, and none comes back",
+        scenario: |_| expiry::expiry_under_clock_chaos(),
     },
     Entry {
         name: "forgotten-votes",
