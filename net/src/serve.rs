@@ -8,7 +8,7 @@ mod connection;
 mod shutdown;
 mod sniff;
 
-pub use client::{CallError, Client, ClientOptions, Trouble};
+pub use client::{CallError, Client, ClientOptions, Pieces, Trouble};
 pub use connection::{Limits, Protocol, ServeError, serve_connection};
 pub use shutdown::Shutdown;
 pub use sniff::{PEER_MAGIC, Sniffed, sniff};

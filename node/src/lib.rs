@@ -6,6 +6,7 @@
 //! | [`write`](mod@write), [`read`] | the two journeys |
 //! | `renew` | how does a read prolong a stream's life? |
 //! | `bucket` | the journeys that concern whole buckets |
+//! | `tail` | who waits for which stream? |
 //! | [`raft`] | how do nodes agree, and how is what they agreed on kept? |
 //! | [`cluster`], [`peer`] | who are the others, and how does one talk to them? |
 //! | `http`, `admin`, `door` | what do clients and operators see? |
@@ -29,6 +30,7 @@ pub mod read;
 mod renew;
 mod start;
 pub mod stream;
+mod tail;
 pub mod world;
 pub mod write;
 
@@ -45,6 +47,7 @@ use read::{Query, ReadError, Reading};
 use renew::Touches;
 use start::Ending;
 use stream::{Command, Outcome, StreamName, StreamRow};
+use tail::Tails;
 use write::WriteError;
 
 pub use start::StartError;
@@ -64,6 +67,7 @@ pub(crate) struct Core {
     groups: Groups,
     peers: Peers,
     touches: Touches,
+    tails: Arc<Tails>,
     ending: Ending,
 }
 

@@ -6,6 +6,8 @@
 //! clock sees it again. Then the law plans which bytes answer, and a
 //! [`Reading`] fetches them when they are wanted: from the tail cache, else from the journal, checked either way.
 
+mod onward;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -268,17 +270,27 @@ impl Reading {
     /// # Errors
     /// When the bytes around the ends cannot be had.
     pub(crate) async fn align(&mut self, end: u8) -> Result<bool, Broken> {
-        let ReadPlan {
-            start, end: stop, tail, ..
-        } = self.plan;
+        let ReadPlan { start, tail, .. } = self.plan;
         if start > self.row.earliest && start < tail {
             let before = self.fetch(Offset(start.0 - 1), start).await?;
             if before.first().and_then(|piece| piece.first()) != Some(&end) {
                 return Ok(false);
             }
         }
+        self.align_end(end).await?;
+        Ok(true)
+    }
+
+    /// Moves the end of the answer on to the end of its last message. Nothing may have been fetched yet.
+    ///
+    /// # Errors
+    /// When the bytes around the end cannot be had.
+    pub(crate) async fn align_end(&mut self, end: u8) -> Result<(), Broken> {
+        let ReadPlan {
+            start, end: stop, tail, ..
+        } = self.plan;
         if stop == start || stop == tail {
-            return Ok(true);
+            return Ok(());
         }
         let mut at = Offset(stop.0 - 1);
         'message: while at < tail {
@@ -293,7 +305,7 @@ impl Reading {
         self.plan.end = at;
         self.plan.at_tail = at == tail;
         self.plan.closed = self.plan.at_tail && self.row.closed.is_some();
-        Ok(true)
+        Ok(())
     }
 
     /// About one piece of the bytes from `at` on, at most up to `to`: at least one byte.

@@ -18,9 +18,9 @@ use crate::{
     door::Door,
     http::Http,
     peer::{self, PeerState, Peers},
-    raft::{self, Groups, Observer},
+    raft::{self, Groups},
     renew::Touches,
-    stream::{StreamName, StreamRow},
+    tail::Tails,
 };
 
 /// How often one looks whether leadership is even.
@@ -103,12 +103,15 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         index: config.index.clone(),
         cache: config.cache.clone(),
     };
+    let tails = Arc::new(Tails::new(
+        usize::try_from(config.http.max_waiters).unwrap_or(usize::MAX),
+    ));
     let seams = raft::Seams {
         disk: world.disk,
         index: world.index,
-        clock: world.clock,
+        clock: world.clock.clone(),
         transport: Arc::new(peers.clone()),
-        observer: Arc::new(Nobody),
+        observer: tails.clone(),
     };
     let groups = Groups::start(settings, seams).await?;
     let core = Arc::new(Core {
@@ -117,11 +120,12 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         groups,
         peers,
         touches: Touches::default(),
+        tails,
         ending: Ending::default(),
     });
     let opened = Door::open(
         &core.config,
-        Http::new(core.clone()),
+        Http::new(core.clone(), world.clock, &world.dice),
         core.peers.clone(),
         Arc::new(Desk(core.clone())),
     )
@@ -205,6 +209,7 @@ pub(crate) async fn shutdown(core: &Core, door: &Door, drain: Duration) {
     }
     core.ending.begun.begin();
     door.close();
+    core.tails.end();
     let handing_over = core.groups.transfer_all(drain);
     let draining = rt::timeout(drain, door.drained());
     let (handed_over, drained) = join(handing_over, draining).await;
@@ -237,13 +242,4 @@ impl Core {
             reason = self.ending.outcast() => reason,
         }
     }
-}
-
-/// Nobody waits for changes yet.
-struct Nobody;
-
-impl Observer for Nobody {
-    fn changed(&self, _group: u32, _stream: &StreamName, _row: Option<&StreamRow>) {}
-
-    fn replaced(&self, _group: u32) {}
 }

@@ -3,6 +3,8 @@
 //! A call that fails says whether anything of it can have reached the server: `sent` is false only when certainly
 //! nothing was written, so that a caller may tell "it did not happen" from "nobody knows". Redirects are not followed.
 
+mod pieces;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +18,8 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+
+pub use pieces::Pieces;
 
 use crate::conn::HyperIo;
 use crate::rt::{self, Instant, JoinHandle, TcpStream};

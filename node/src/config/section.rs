@@ -76,6 +76,14 @@ pub struct Http {
     /// How long a long-poll waits for news. Default 20s, 100ms to 5m: below the minute after which many proxies cut
     /// silent connections.
     pub long_poll_timeout: Duration,
+    /// About how long a tailing read by server-sent events lasts before the node ends it, and the reader asks again.
+    /// Default 1m, 1s to 1h: new readers can then share what a cache in between already holds.
+    pub sse_lifetime: Duration,
+    /// How often such a read is sent a comment, so that nobody in between takes it for dead. Default 15s, 100ms to 5m.
+    pub sse_heartbeat: Duration,
+    /// Readers that wait at the tail of streams at once, long-polls and server-sent events together; past it, they are
+    /// answered 503 `backpressure`. Default 100000, 1 to 10000000.
+    pub max_waiters: u64,
     /// Largest body of one append. Default 32MiB, 1KiB to 1GiB. It is held in memory on every node of the group until
     /// it is on disk, and goes to a peer in one message, so that large ones delay small ones.
     pub max_body: u64,
@@ -110,6 +118,9 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             long_poll_timeout: Duration::from_secs(20),
+            sse_lifetime: Duration::from_secs(60),
+            sse_heartbeat: Duration::from_secs(15),
+            max_waiters: 100_000,
             max_body: 32 * MIB,
             max_inflight: 256 * MIB,
             max_read: 64 * MIB,

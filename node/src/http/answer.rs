@@ -145,6 +145,19 @@ pub(super) fn not_modified(plan: &ReadPlan, caching: &HeaderValue) -> Response<A
     response
 }
 
+/// The answer to a long-poll that has no bytes to give.
+pub(super) fn nothing_yet(plan: &ReadPlan) -> Response<AnswerBody> {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    let headers = response.headers_mut();
+    headers.insert(STREAM_NEXT_OFFSET, value(plan.end));
+    headers.insert(STREAM_UP_TO_DATE, TRUE);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    if plan.closed {
+        headers.insert(STREAM_CLOSED, TRUE);
+    }
+    response
+}
+
 /// The answer to a HEAD.
 pub(super) fn head(standing: &Standing, content_type: &str, unchanged: bool) -> Response<AnswerBody> {
     let mut response = empty(if unchanged {

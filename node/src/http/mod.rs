@@ -11,6 +11,7 @@
 //! | `refusal`, `errors` | what was not done, and why |
 //! | `buckets` | what is asked of whole buckets |
 //! | `pour` | a stream's bytes on their way out |
+//! | `live` | reads that wait for what is yet to come |
 //! | `browser` | headers on every answer |
 
 mod answer;
@@ -20,6 +21,7 @@ mod buckets;
 mod errors;
 mod json;
 mod lifetime;
+mod live;
 mod moment;
 mod pour;
 mod refusal;
@@ -31,7 +33,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header, request::Parts, uri::Authority};
 use http_body::Body;
-use net::rt;
+use net::{clock::Clock, dice::Dice, rt};
 
 pub(crate) use pour::AnswerBody;
 
@@ -39,11 +41,12 @@ use crate::{
     Core, admin,
     bucket::Missing,
     config::CacheScope,
-    read::{Query, ReadError},
+    read::{Query, ReadError, Reading},
     stream::{Append, Command, Create, Op, Outcome, StreamName, StreamRow, Whence, is_json, same_content_type},
 };
 use body::Budget;
 use errors::Problem;
+use live::{Live, Mode};
 use request::Wanted;
 use routes::About;
 
@@ -63,13 +66,15 @@ pub(crate) struct Http {
     request_deadline: Duration,
     /// `Cache-Control` of catch-up reads.
     caching: HeaderValue,
+    /// What live reads share.
+    live: Live,
     /// Where others reach this node, for a `Location` when the request names no host.
     advertised: String,
 }
 
 impl Http {
-    /// Serves `node` as its configuration says.
-    pub(crate) fn new(node: Arc<Core>) -> Self {
+    /// Serves `node` as its configuration says. Clock and dice are for the cursors of live reads.
+    pub(crate) fn new(node: Arc<Core>, clock: Arc<dyn Clock>, dice: &Dice) -> Self {
         let config = &node.config;
         let caching = match config.http.cache {
             CacheScope::Public => "public, max-age=60, stale-while-revalidate=300",
@@ -81,6 +86,7 @@ impl Http {
             patience: config.http.stall_timeout,
             request_deadline: config.http.request_deadline,
             caching: HeaderValue::from_static(caching),
+            live: Live::new(&node, clock, dice),
             advertised: config.advertised().to_owned(),
             node,
         }
@@ -178,25 +184,23 @@ impl Http {
     }
 
     async fn read(&self, stream: StreamName, read: request::Read) -> Answer {
+        match read.live {
+            None => self.catch_up(stream, read).await,
+            Some(ask) if ask.mode == Mode::LongPoll => self.long_poll(stream, read, ask.cursor).await,
+            Some(ask) => self.sse(stream, read, ask.cursor).await,
+        }
+    }
+
+    async fn catch_up(&self, stream: StreamName, read: request::Read) -> Answer {
         let request::Read {
             whence,
             local,
             if_none_match,
+            ..
         } = read;
-        let query = Query {
-            stream,
-            whence,
-            local,
-            deadline: self.deadline(),
-        };
-        let mut reading = self.node.read(query).await.map_err(refusal::read_failed)?;
-        if is_json(reading.content_type()) {
-            // Messages end with a byte that is in none of them, so both ends of the answer can be checked and set.
-            let aligned = reading.align(json::END).await;
-            if !aligned.map_err(|broken| refusal::read_failed(ReadError::Broken(broken)))? {
-                return Err(refusal::not_a_boundary());
-            }
-        }
+        let reading = self
+            .begin(&stream, whence, local, self.node.config.http.max_read)
+            .await?;
         let plan = reading.plan();
         let known = whence != Whence::Now && if_none_match.is_some_and(|condition| condition.has(&plan.etag()));
         if known {
@@ -206,6 +210,38 @@ impl Http {
         let mut response = answer::read(reading, whence, &self.caching);
         lifetime::put_lifetime(response.headers_mut(), lifetime);
         Ok(response)
+    }
+
+    /// Begins to read, at most about so many bytes.
+    async fn begin(
+        &self,
+        stream: &StreamName,
+        whence: Whence,
+        local: bool,
+        want_bytes: u64,
+    ) -> Result<Reading, Problem> {
+        let query = Query {
+            stream: stream.clone(),
+            whence,
+            local,
+            deadline: self.deadline(),
+        };
+        let mut reading = self.node.read(query).await.map_err(refusal::read_failed)?;
+        reading.limit(want_bytes);
+        self.align(&mut reading).await?;
+        Ok(reading)
+    }
+
+    /// Messages end with a byte that is in none of them, so both ends of an answer can be checked and set.
+    async fn align(&self, reading: &mut Reading) -> Result<(), Problem> {
+        if !is_json(reading.content_type()) {
+            return Ok(());
+        }
+        match reading.align(json::END).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(refusal::not_a_boundary()),
+            Err(broken) => Err(refusal::read_failed(ReadError::Broken(broken))),
+        }
     }
 
     async fn look(&self, stream: StreamName, look: request::Look) -> Answer {

@@ -1,4 +1,4 @@
-//! Answer bodies: nothing, one buffer, or a stream of bytes fetched piece by piece while the client drains them.
+//! Answer bodies: nothing, one buffer, a stream of bytes fetched piece by piece while the client drains them, or events.
 //!
 //! The next piece is fetched when hyper asks for it, and hyper asks when the one before has gone to the socket's buffer.
 //! So a slow client costs one piece of memory, whatever the length of its answer. If the stream is deleted or trimmed
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 
-use super::json;
+use super::{json, live::Sse};
 use crate::read::{Broken, Reading};
 
 /// What is sent after the head of an answer.
@@ -24,6 +24,8 @@ pub(crate) enum AnswerBody {
     Whole(Bytes),
     /// Bytes of a stream.
     Pour(Pour),
+    /// Events of a stream.
+    Live(Box<Sse>),
 }
 
 impl From<Bytes> for AnswerBody {
@@ -49,6 +51,9 @@ impl Body for AnswerBody {
             Self::Pour(pour) => pour
                 .poll_piece(cx)
                 .map(|piece| piece.map(|piece| piece.map(Frame::data))),
+            Self::Live(sse) => sse
+                .poll_bytes(cx)
+                .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
@@ -56,14 +61,16 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Pour(pour) => pour.left == 0,
+            Self::Live(sse) => sse.is_over(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match self {
-            Self::Whole(bytes) => bytes.len() as u64,
-            Self::Pour(pour) => pour.left,
-        })
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Pour(pour) => SizeHint::with_exact(pour.left),
+            Self::Live(_) => SizeHint::default(),
+        }
     }
 }
 

@@ -199,6 +199,14 @@ pub(super) fn read_failed(error: ReadError) -> Problem {
     }
 }
 
+/// 503 for a live read: as many wait as may.
+pub(super) fn too_many_wait() -> Problem {
+    Problem::try_again(
+        "backpressure",
+        "as many readers wait at this node as may (http.max_waiters): try again soon, or ask another node",
+    )
+}
+
 /// An offset that is not between two messages of a JSON stream.
 pub(super) fn not_a_boundary() -> Problem {
     Problem::bad(

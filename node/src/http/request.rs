@@ -12,6 +12,7 @@ use super::{
     buckets::BucketWish,
     errors::Problem,
     lifetime,
+    live::{Ask, Mode},
     routes::{About, Route, route},
 };
 use crate::stream::{
@@ -40,6 +41,8 @@ pub(super) struct Read {
     /// `?consistency=local`: this node's own state will do.
     pub(super) local: bool,
     pub(super) if_none_match: Option<Condition>,
+    /// Whether it goes on at the tail, and how.
+    pub(super) live: Option<Ask>,
 }
 
 /// What a HEAD asks for.
@@ -218,19 +221,19 @@ fn read(uri: &Uri, headers: &HeaderMap) -> Result<Read, Problem> {
         None => Whence::Start,
         Some(offset) => Offset::parse(&offset).map_err(|bad| Problem::bad("bad_offset", bad.to_string()))?,
     };
-    match query.live.as_deref() {
-        None => {}
-        Some("long-poll" | "sse") => {
-            return Err(Problem::not_implemented(
-                "live reads (live=long-poll, live=sse) are not there yet: poll with offset",
-            ));
-        }
+    let mode = match query.live.as_deref() {
+        None => None,
+        Some("long-poll") => Some(Mode::LongPoll),
+        Some("sse") => Some(Mode::Sse),
         Some(_) => return Err(Problem::bad("bad_live", "live is long-poll or sse")),
-    }
+    };
+    // One that is not of our making says nothing.
+    let cursor = query.cursor.and_then(|cursor| cursor.parse().ok());
     Ok(Read {
         whence,
         local: query.local,
         if_none_match: condition(headers, &header::IF_NONE_MATCH)?,
+        live: mode.map(|mode| Ask { mode, cursor }),
     })
 }
 
@@ -255,6 +258,7 @@ pub(super) fn awaits_continue(headers: &HeaderMap) -> bool {
 struct Query<'a> {
     offset: Option<Cow<'a, str>>,
     live: Option<Cow<'a, str>>,
+    cursor: Option<Cow<'a, str>>,
     local: bool,
 }
 
@@ -267,6 +271,7 @@ impl<'a> Query<'a> {
             let slot = match name {
                 "offset" => &mut query.offset,
                 "live" => &mut query.live,
+                "cursor" => &mut query.cursor,
                 "consistency" => &mut consistency,
                 _ => continue,
             };

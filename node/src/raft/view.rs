@@ -146,6 +146,13 @@ impl GroupView {
         Err(ReadError::Gone)
     }
 
+    /// The bytes of a stream from `from` to `to`, if all of them are in memory and are less than a MiB.
+    pub fn recent(&self, incarnation: u64, from: Offset, to: Offset) -> Option<Vec<Bytes>> {
+        let pieces = self.cached(incarnation, from.0, to.0);
+        let found: usize = pieces.iter().map(Bytes::len).sum();
+        (found as u64 == to.0.saturating_sub(from.0)).then_some(pieces)
+    }
+
     fn cached(&self, incarnation: u64, from: u64, to: u64) -> Vec<Bytes> {
         let (mut pieces, mut at) = (Vec::new(), from);
         while at < to && at - from < READ_BYTES {

@@ -11,7 +11,7 @@ use node::{
 use crate::server::{Server, TEXT, code, header, within, world};
 
 /// Three nodes that have found each other.
-async fn three(change: impl Fn(&mut Config)) -> Vec<Server> {
+pub(crate) async fn three(change: impl Fn(&mut Config)) -> Vec<Server> {
     let mut addresses = Vec::new();
     for _ in 0..3 {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -44,7 +44,7 @@ async fn three(change: impl Fn(&mut Config)) -> Vec<Server> {
     servers
 }
 
-async fn end(servers: Vec<Server>) {
+pub(crate) async fn end(servers: Vec<Server>) {
     for server in servers {
         server.node.shutdown(Duration::ZERO).await;
     }

@@ -312,9 +312,7 @@ fn what_is_not_there_yet_answers_501_with_a_sentence() {
     with_server(async |server: &Server| {
         server.create("s").await;
         for (method, path, headers) in [
-            ("GET", "/v1/stream/s?offset=-1&live=sse", &[][..]),
-            ("GET", "/v1/stream/s?offset=-1&live=long-poll", &[]),
-            ("PUT", "/v1/stream/fork", &[("stream-forked-from", "/v1/stream/s")]),
+            ("PUT", "/v1/stream/fork", &[("stream-forked-from", "/v1/stream/s")][..]),
             ("GET", "/some-bucket/streams", &[]),
             ("GET", "/some-bucket/stream/snapshot", &[]),
             ("GET", "/v1/stream/__ds/subscriptions/x", &[]),

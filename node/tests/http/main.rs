@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `journey` | does every method answer what the protocol says? |
 //! | `reading` | are answers streamed, bounded, and cut off rather than wrong? |
+//! | `live` | do reads that wait get everything once, and an end? |
 //! | `bad_input` | what does a client get that sends what no client should? |
 //! | `buckets` | what are buckets, and where do both shapes of a URL lead? |
 //! | `lifetime` | when is a stream over, and what does it forget? |
@@ -16,5 +17,6 @@ mod buckets;
 mod cluster;
 mod journey;
 mod lifetime;
+mod live;
 mod reading;
 mod server;

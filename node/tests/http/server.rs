@@ -9,7 +9,7 @@ use net::{
     clock::SystemClock,
     dice::Dice,
     rt::{self, TcpStream},
-    serve::Client,
+    serve::{Client, Pieces},
 };
 use node::{Node, World, config::Config};
 use storage::memory::{MemoryDisk, MemoryIndex};
@@ -92,6 +92,13 @@ impl Server {
             .body(Full::new(Bytes::copy_from_slice(body)))
             .expect("a request");
         self.client.call(request, PATIENCE).await.expect("an answer")
+    }
+
+    /// Begins a GET of `path` below `/v1/stream/` whose answer goes on.
+    pub(crate) async fn open(&self, path: &str) -> Response<Pieces> {
+        let uri = format!("http://{}/v1/stream/{path}", self.node.address());
+        let request = Request::get(uri).body(Full::default()).expect("a request");
+        self.client.open(request, PATIENCE).await.expect("an answer")
     }
 
     /// Makes a stream of text.

@@ -173,8 +173,10 @@ fn offsets_and_queries_mean_one_thing_or_are_refused() {
         ("?consistency=linearizable", Ok(Whence::Start)),
         ("?consistency=eventual", Err("bad_query")),
         ("?live=sse", Err("missing_offset")),
-        ("?live=sse&offset=-1", Err("not_implemented")),
-        ("?live=long-poll&offset=-1", Err("not_implemented")),
+        ("?live=long-poll", Err("missing_offset")),
+        ("?live=sse&offset=-1", Ok(Whence::Start)),
+        ("?live=long-poll&offset=now&cursor=7", Ok(Whence::Now)),
+        ("?live=sse&live=sse&offset=-1", Err("bad_query")),
         ("?live=carrier-pigeon&offset=-1", Err("bad_live")),
     ];
     for (query, expected) in table {
@@ -186,6 +188,24 @@ fn offsets_and_queries_mean_one_thing_or_are_refused() {
     }
     let uri: Uri = "/v1/stream/s?consistency=local".parse().unwrap();
     assert!(read(&uri, &HeaderMap::new()).unwrap().local);
+}
+
+#[test]
+fn a_cursor_that_is_none_of_ours_says_nothing() {
+    for (given, cursor) in [
+        ("&cursor=7", Some(7)),
+        ("&cursor=x", None),
+        ("&cursor=", None),
+        ("", None),
+    ] {
+        let uri: Uri = format!("/v1/stream/s?offset=-1&live=sse{given}").parse().unwrap();
+        let mode = Mode::Sse;
+        assert_eq!(
+            read(&uri, &HeaderMap::new()).unwrap().live,
+            Some(Ask { mode, cursor }),
+            "{given}"
+        );
+    }
 }
 
 #[test]
