@@ -25,6 +25,7 @@ pub(super) fn broken(config: &Config) -> Vec<(&'static str, String)> {
     times(config, &mut note);
     sizes(config, &mut note);
     cold(config, &mut note);
+    origins(config, &mut note);
     broken
 }
 
@@ -193,6 +194,26 @@ fn cold(config: &Config, note: &mut impl FnMut(&'static str, String)) {
             note("cold.backend", message.to_owned());
         }
         ColdBackend::None | ColdBackend::Local => {}
+    }
+}
+
+/// Origins are compared letter by letter, so one that no browser would send is a mistake.
+fn origins(config: &Config, note: &mut impl FnMut(&'static str, String)) {
+    let origins = &config.http.cors_origin;
+    if origins.len() > 1 && origins.iter().any(|origin| origin == "*") {
+        let message = "has \"*\" and others: write [\"*\"] alone, or name each origin";
+        note("http.cors_origin", message.to_owned());
+    }
+    for origin in origins.iter().filter(|origin| *origin != "*") {
+        let host = origin.split_once("://").map_or("", |(_, host)| host);
+        let lawful = |b: u8| b.is_ascii_graphic() && !b.is_ascii_uppercase() && b"/?#@,*".iter().all(|no| *no != b);
+        if host.is_empty() || !host.bytes().all(lawful) || !origin.bytes().all(|b| b.is_ascii_graphic()) {
+            let message = format!(
+                "{origin:?} is no origin: write scheme, host and port as browsers send them, \
+                 as in \"https://example.org\" or \"http://localhost:3000\", without a slash at the end"
+            );
+            note("http.cors_origin", message);
+        }
     }
 }
 

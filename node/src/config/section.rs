@@ -90,6 +90,13 @@ pub struct Http {
     /// Bytes of request bodies held at once on this node; past it, writes are answered 503 `backpressure`. Default
     /// 256MiB, 1MiB to 64GiB; no less than `max_body`. This bounds the memory that writers can take.
     pub max_inflight: u64,
+    /// How deep arrays and objects of a JSON body may lie in each other. Default 128, 1 to 100000: what most parsers of
+    /// readers take without being told to take more.
+    pub json_max_depth: u64,
+    /// Most messages in one JSON body. Default 100000, 1 to 100000000.
+    pub json_max_messages: u64,
+    /// Largest message of a JSON stream, without insignificant blanks. Default 32MiB, 1B to 1GiB.
+    pub json_max_message: u64,
     /// Most bytes of one catch-up read; the reader goes on from `Stream-Next-Offset`. Default 64MiB, 64KiB to 64GiB.
     /// Answers are streamed, so this bounds the time of a request rather than memory.
     pub max_read: u64,
@@ -112,6 +119,9 @@ pub struct Http {
     pub write_routing: WriteRouting,
     /// Who may keep the answer of a catch-up read: "public" (shared caches, too) or "private". Default "public".
     pub cache: CacheScope,
+    /// Pages of which origins may use this node from a browser: "*" for all, or a list such as "https://example.org",
+    /// compared as they stand. Default "*"; an empty list lets no page of another origin in.
+    pub cors_origin: Vec<String>,
 }
 
 impl Default for Http {
@@ -123,6 +133,9 @@ impl Default for Http {
             max_waiters: 100_000,
             max_body: 32 * MIB,
             max_inflight: 256 * MIB,
+            json_max_depth: 128,
+            json_max_messages: 100_000,
+            json_max_message: 32 * MIB,
             max_read: 64 * MIB,
             max_connections: 10_000,
             header_timeout: Duration::from_secs(10),
@@ -131,6 +144,7 @@ impl Default for Http {
             request_deadline: Duration::from_secs(30),
             write_routing: WriteRouting::Forward,
             cache: CacheScope::Public,
+            cors_origin: vec!["*".to_owned()],
         }
     }
 }

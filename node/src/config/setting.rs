@@ -178,6 +178,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!("http.max_waiters", number http.max_waiters, 1, 10_000_000),
     setting!("http.max_body", size http.max_body, KIB, GIB),
     setting!("http.max_inflight", size http.max_inflight, MIB, 64 * GIB),
+    setting!("http.json_max_depth", number http.json_max_depth, 1, 100_000),
+    setting!("http.json_max_messages", number http.json_max_messages, 1, 100_000_000),
+    setting!("http.json_max_message", size http.json_max_message, 1, GIB),
     setting!("http.max_read", size http.max_read, 64 * KIB, 64 * GIB),
     setting!("http.max_connections", number http.max_connections, 1, 1_000_000),
     setting!("http.header_timeout", time http.header_timeout, ms(100), secs(300)),
@@ -187,6 +190,13 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!("http.write_routing", choice http.write_routing,
         ["forward" => WriteRouting::Forward, "redirect" => WriteRouting::Redirect]),
     setting!("http.cache", choice http.cache, ["public" => CacheScope::Public, "private" => CacheScope::Private]),
+    Setting {
+        key: "http.cors_origin",
+        kind: Kind::List {
+            get: |c| &c.http.cors_origin,
+            set: |c, v| c.http.cors_origin = v,
+        },
+    },
     setting!("raft.heartbeat", time raft.heartbeat, ms(10), secs(10)),
     setting!("raft.election_min", time raft.election_min, ms(20), secs(60)),
     setting!("raft.election_max", time raft.election_max, ms(30), secs(120)),

@@ -441,7 +441,10 @@ fn every_setting_is_documented_with_its_default_and_its_bounds() {
                 (default, format!("{min} to {max}"))
             }
             setting::Kind::Text { get, .. } => (get(&config).unwrap_or("none").to_owned(), String::new()),
-            setting::Kind::List { .. } => ("none".to_owned(), String::new()),
+            setting::Kind::List { get, .. } => match get(&config) {
+                [] => ("none".to_owned(), String::new()),
+                listed => (listed.join(", "), String::new()),
+            },
             setting::Kind::Choice { get, words, .. } => (words[get(&config)].to_owned(), String::new()),
         };
         let required = matches!(setting.key, "cluster.name" | "cluster.bootstrap_node_id");

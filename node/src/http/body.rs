@@ -36,7 +36,7 @@ impl Budget {
     }
 
     /// Nothing held yet.
-    fn open(self: &Arc<Self>) -> Held {
+    pub(super) fn open(self: &Arc<Self>) -> Held {
         Held {
             budget: self.clone(),
             bytes: 0,
@@ -62,6 +62,21 @@ impl Held {
             self.bytes += bytes;
         }
         taken.is_ok()
+    }
+
+    /// Takes as many bytes again as a copy of the body has, and a few.
+    ///
+    /// # Errors
+    /// 503 if there are not so many.
+    pub(super) fn copy(&mut self, bytes: usize) -> Result<(), Problem> {
+        if self.grow(bytes) { Ok(()) } else { Err(too_much()) }
+    }
+
+    /// Gives back all but `bytes`: that much is held from now on.
+    pub(super) fn shrink_to(&mut self, bytes: usize) {
+        let given_back = self.bytes.saturating_sub(bytes);
+        self.bytes -= given_back;
+        self.budget.free.fetch_add(given_back, Ordering::AcqRel);
     }
 }
 
@@ -131,10 +146,7 @@ where
             break too_large(bounds.max_bytes);
         }
         if !held.grow(data.len()) {
-            break Problem::try_again(
-                "backpressure",
-                "this node holds as many bytes of unfinished requests as it may: wait, then send this again",
-            );
+            break too_much();
         }
         whole.add(data);
     };
@@ -201,6 +213,13 @@ fn too_large(max_bytes: u64) -> Problem {
         format!("a body may have {max_bytes} bytes here: split it into several appends"),
     )
     .with_field("max_bytes", max_bytes)
+}
+
+fn too_much() -> Problem {
+    Problem::try_again(
+        "backpressure",
+        "this node holds as many bytes of unfinished requests as it may: wait, then send this again",
+    )
 }
 
 fn too_slow() -> Problem {

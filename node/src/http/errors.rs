@@ -7,7 +7,7 @@
 //! |---|---|
 //! | 307 | `not_leader` |
 //! | 400 | `bad_path` `bad_bucket` `bad_query` `bad_offset` `offset_beyond_tail` `missing_offset` `bad_live` `bad_header` `bad_condition` |
-//! |     | `bad_content_type` `missing_content_type` `empty_body` `body_incomplete` `invalid_json` `bad_stream_seq` |
+//! |     | `bad_content_type` `missing_content_type` `empty_body` `body_incomplete` `invalid_json` `json_too_deep` `bad_stream_seq` |
 //! |     | `bad_producer` `producer_seq_not_zero` `too_long` |
 //! |     | `bad_ttl` `bad_expires_at` `bad_retention` |
 //! | 403 | `producer_fenced` |
@@ -18,7 +18,7 @@
 //! |     | `too_many_producers` `bucket_exists` `bucket_not_empty` `too_many_buckets` |
 //! | 410 | `offset_trimmed` |
 //! | 412 | `precondition_failed` |
-//! | 413 | `body_too_large` `stream_full` |
+//! | 413 | `body_too_large` `json_too_many_messages` `json_message_too_large` `stream_full` |
 //! | 500 | `read_failed` `internal` |
 //! | 501 | `not_implemented` |
 //! | 503 | `no_leader` `backpressure` `bucket_busy` `shutting_down` (nothing was stored; with `Retry-After`) |

@@ -12,12 +12,14 @@
 //! | `buckets` | what is asked of whole buckets |
 //! | `pour` | a stream's bytes on their way out |
 //! | `live` | reads that wait for what is yet to come |
-//! | `browser` | headers on every answer |
+//! | `zip` | JSON answers, packed for those who ask |
+//! | `browser`, `date` | headers on every answer |
 
 mod answer;
 mod body;
 mod browser;
 mod buckets;
+mod date;
 mod errors;
 mod json;
 mod lifetime;
@@ -27,6 +29,7 @@ mod pour;
 mod refusal;
 mod request;
 mod routes;
+mod zip;
 
 use std::{sync::Arc, time::Duration};
 
@@ -45,6 +48,8 @@ use crate::{
     stream::{Append, Command, Create, Op, Outcome, StreamName, StreamRow, Whence, is_json, same_content_type},
 };
 use body::Budget;
+use browser::Origins;
+use date::Date;
 use errors::Problem;
 use live::{Live, Mode};
 use request::Wanted;
@@ -68,12 +73,18 @@ pub(crate) struct Http {
     caching: HeaderValue,
     /// What live reads share.
     live: Live,
+    /// What a JSON body may hold.
+    json: json::Bounds,
+    /// Who may ask from a browser.
+    origins: Origins,
+    date: Date,
     /// Where others reach this node, for a `Location` when the request names no host.
     advertised: String,
 }
 
 impl Http {
-    /// Serves `node` as its configuration says. Clock and dice are for the cursors of live reads.
+    /// Serves `node` as its configuration says. The clock is what answers say the time is; it and the dice make the
+    /// cursors of live reads.
     pub(crate) fn new(node: Arc<Core>, clock: Arc<dyn Clock>, dice: &Dice) -> Self {
         let config = &node.config;
         let caching = match config.http.cache {
@@ -86,7 +97,10 @@ impl Http {
             patience: config.http.stall_timeout,
             request_deadline: config.http.request_deadline,
             caching: HeaderValue::from_static(caching),
-            live: Live::new(&node, clock, dice),
+            live: Live::new(&node, clock.clone(), dice),
+            json: json::Bounds::of(&config.http),
+            origins: Origins::new(&config.http.cors_origin),
+            date: Date::new(clock),
             advertised: config.advertised().to_owned(),
             node,
         }
@@ -97,10 +111,17 @@ impl Http {
     where
         B: Body<Data = Bytes>,
     {
-        let is_head = request.method() == Method::HEAD;
+        let method = request.method().clone();
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let packed = zip::wanted(request.headers());
         let mut response = self.respond(request).await.unwrap_or_else(answer::problem);
-        browser::dress(response.headers_mut());
-        if is_head {
+        if method == Method::GET {
+            response = zip::perhaps(packed, response);
+        }
+        let headers = response.headers_mut();
+        self.origins.dress(origin.as_ref(), headers);
+        headers.insert(header::DATE, self.date.now());
+        if method == Method::HEAD {
             *response.body_mut() = AnswerBody::from(Bytes::new());
         }
         response
@@ -147,11 +168,9 @@ impl Http {
     where
         B: Body<Data = Bytes>,
     {
-        let (mut body, _held) = body::collect(body, self.bounds(head), &self.budget).await?;
+        let (mut body, mut held) = body::collect(body, self.bounds(head), &self.budget).await?;
         if is_json(&create.content_type) && !body.is_empty() {
-            body = json::read(body)
-                .await
-                .map_err(|because| request::invalid_json(&because))?;
+            body = json::read(body, self.json, &mut held).await?;
         }
         let (content_type, lifetime) = (create.content_type.clone(), create.lifetime);
         let outcome = self.write(head, stream, Op::Create(create), body).await?;
@@ -164,19 +183,15 @@ impl Http {
     where
         B: Body<Data = Bytes>,
     {
-        let (mut body, _held) = body::collect(body, self.bounds(head), &self.budget).await?;
+        let (mut body, mut held) = body::collect(body, self.bounds(head), &self.budget).await?;
         let append = request::typed(append, &head.headers, body.len())?;
         if append.content_type.as_deref().is_some_and(is_json) {
-            body = match json::read(body).await {
+            body = match json::read(body, self.json, &mut held).await {
                 Ok(messages) if messages.is_empty() => {
                     return Err(self.unless_refused(&stream, &append, request::no_messages()).await);
                 }
                 Ok(messages) => messages,
-                Err(because) => {
-                    return Err(self
-                        .unless_refused(&stream, &append, request::invalid_json(&because))
-                        .await);
-                }
+                Err(problem) => return Err(self.unless_refused(&stream, &append, problem).await),
             };
         }
         let stored = !body.is_empty();

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{json, live::Sse};
+use super::{json, live::Sse, zip::Zipped};
 use crate::read::{Broken, Reading};
 
 /// What is sent after the head of an answer.
@@ -26,6 +26,8 @@ pub(crate) enum AnswerBody {
     Pour(Pour),
     /// Events of a stream.
     Live(Box<Sse>),
+    /// Another body, packed on its way out.
+    Zipped(Box<Zipped>),
 }
 
 impl From<Bytes> for AnswerBody {
@@ -54,6 +56,7 @@ impl Body for AnswerBody {
             Self::Live(sse) => sse
                 .poll_bytes(cx)
                 .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Zipped(zipped) => zipped.poll_piece(cx),
         }
     }
 
@@ -62,6 +65,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Pour(pour) => pour.left == 0,
             Self::Live(sse) => sse.is_over(),
+            Self::Zipped(zipped) => zipped.is_over(),
         }
     }
 
@@ -70,6 +74,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Pour(pour) => SizeHint::with_exact(pour.left),
             Self::Live(_) => SizeHint::default(),
+            Self::Zipped(_) => SizeHint::default(),
         }
     }
 }

@@ -188,11 +188,6 @@ pub(super) fn typed(append: Append, headers: &HeaderMap, body_len: usize) -> Res
     })
 }
 
-/// A body that claims to be JSON and is not.
-pub(super) fn invalid_json(because: &str) -> Problem {
-    Problem::bad("invalid_json", format!("the body is not one JSON text: {because}"))
-}
-
 /// An append of `[]`.
 pub(super) fn no_messages() -> Problem {
     Problem::bad(

@@ -5,6 +5,8 @@
 //! | `journey` | does every method answer what the protocol says? |
 //! | `reading` | are answers streamed, bounded, and cut off rather than wrong? |
 //! | `live` | do reads that wait get everything once, and an end? |
+//! | `framing` | does the way a body is framed change what is stored? |
+//! | `packing` | who gets gzip, and what are browsers and caches told? |
 //! | `bad_input` | what does a client get that sends what no client should? |
 //! | `buckets` | what are buckets, and where do both shapes of a URL lead? |
 //! | `lifetime` | when is a stream over, and what does it forget? |
@@ -15,8 +17,10 @@ mod admin;
 mod bad_input;
 mod buckets;
 mod cluster;
+mod framing;
 mod journey;
 mod lifetime;
 mod live;
+mod packing;
 mod reading;
 mod server;
