@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 
-use crate::history::{Answer, Append, Create, Ending, Op, Read, Recorder, Refusal, Seen, Stored};
+use crate::history::{Answer, Append, BucketOp, BucketSaw, Create, Ending, Op, Read, Recorder, Refusal, Seen, Stored};
 use crate::record::{self, Content, Parser, Tag};
 use crate::transport::Transport;
 
@@ -67,7 +67,12 @@ impl Client {
     /// Creates a stream.
     pub async fn create(&self, node: usize, stream: &Arc<str>, create: Create) -> Ending {
         let body = create.tag.map_or_else(Bytes::new, |tag| record::body(tag, create.len));
-        let mut request = Request::builder().method(Method::PUT).uri(path(stream));
+        let path = if create.in_bucket {
+            format!("/{stream}")
+        } else {
+            path(stream)
+        };
+        let mut request = Request::builder().method(Method::PUT).uri(path);
         request = request.header("Content-Type", &create.content_type);
         if create.closed {
             request = request.header("Stream-Closed", "true");
@@ -106,6 +111,21 @@ impl Client {
     pub async fn delete(&self, node: usize, stream: &Arc<str>) -> Ending {
         let request = Request::builder().method(Method::DELETE).uri(path(stream));
         self.call(node, stream, Op::Delete, request, Bytes::new()).await
+    }
+
+    /// Asks something of a bucket.
+    pub async fn bucket(&self, node: usize, bucket: &Arc<str>, op: BucketOp) -> Ending {
+        let (method, path) = match &op {
+            BucketOp::Make => (Method::PUT, format!("/{bucket}")),
+            BucketOp::Drop => (Method::DELETE, format!("/{bucket}")),
+            BucketOp::Count => (Method::GET, format!("/{bucket}")),
+            BucketOp::List { prefix, after, limit } => (
+                Method::GET,
+                format!("/{bucket}/streams?prefix={prefix}&after={after}&limit={limit}"),
+            ),
+        };
+        let request = Request::builder().method(method).uri(path);
+        self.call(node, bucket, Op::Bucket(op), request, Bytes::new()).await
     }
 
     /// Asks where a stream ends.
@@ -249,6 +269,7 @@ fn done(op: &Op, response: &Response<Bytes>) -> Option<Ending> {
             Answer::Appended { stored, next, etag }
         }
         (Op::Delete, 200 | 204) => Answer::Deleted,
+        (Op::Bucket(op), status) => Answer::Bucket(bucket_saw(op, status, response.body())?),
         (Op::Head, 200 | 204) => {
             let content_type = text(headers, "Content-Type").unwrap_or_default();
             Answer::Head {
@@ -261,6 +282,27 @@ fn done(op: &Op, response: &Response<Bytes>) -> Option<Ending> {
         _ => return None,
     };
     Some(Ending::Done(answer))
+}
+
+/// What a bucket answered; `None` if it refused, or nobody understands it.
+fn bucket_saw(op: &BucketOp, status: u16, body: &[u8]) -> Option<BucketSaw> {
+    let body = || serde_json::from_slice::<serde_json::Value>(body).ok();
+    match (op, status) {
+        (BucketOp::Make, 201) => Some(BucketSaw::Made),
+        (BucketOp::Drop, 204) => Some(BucketSaw::Dropped),
+        (BucketOp::Count, 200) => body()?["streams"].as_u64().map(BucketSaw::Count),
+        (BucketOp::List { .. }, 200) => {
+            let body = body()?;
+            let streams = body["streams"].as_array()?.iter();
+            let name = |stream: &serde_json::Value| stream["stream_id"].as_str().map(str::to_owned);
+            Some(BucketSaw::Listed {
+                names: streams.map(name).collect::<Option<_>>()?,
+                next: body["next_cursor"].as_str().map(str::to_owned),
+                has_more: body["has_more"].as_bool()?,
+            })
+        }
+        _ => None,
+    }
 }
 
 fn seen(response: &Response<Bytes>, cursor: &mut Cursor) -> Ending {
@@ -298,7 +340,7 @@ fn not_done(op: &Op, response: &Response<Bytes>) -> Ending {
     let code = error_code(response.body());
     let refusal = match status {
         _ if code == "outcome_unknown" => return Ending::Unknown(format!("{status} {code}")),
-        503 if code == "no_leader" || code == "backpressure" => Refusal::Unavailable { code },
+        503 if ["no_leader", "backpressure", "bucket_busy"].contains(&code.as_str()) => Refusal::Unavailable { code },
         501 => Refusal::Other { status, code },
         // 408 is the server giving up on a request it may have begun to read; a 2xx here was not understood.
         200..=299 | 408 | 500..=599 => return Ending::Unknown(format!("{status} {code}")),
@@ -309,7 +351,7 @@ fn not_done(op: &Op, response: &Response<Bytes>) -> Ending {
         },
         412 => Refusal::IfMatch,
         400 if code == "offset_beyond_tail" => Refusal::BeyondTail,
-        409 if matches!(op, Op::Create(_)) => Refusal::Conflict,
+        409 if matches!(op, Op::Create(_) | Op::Bucket(_)) => Refusal::Conflict,
         409 if is_true(headers, "Stream-Closed") => Refusal::Closed {
             next: text(headers, "Stream-Next-Offset"),
         },

@@ -70,6 +70,50 @@ pub enum Op {
     Head,
     /// One GET of a catch-up read.
     Read(Read),
+    /// Something about a bucket as a whole; the event's stream is the bucket's name.
+    Bucket(BucketOp),
+}
+
+/// What is asked of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BucketOp {
+    /// PUT.
+    Make,
+    /// DELETE.
+    Drop,
+    /// GET.
+    Count,
+    /// GET of its streams.
+    List {
+        /// As sent.
+        prefix: String,
+        /// As sent; empty for the first page.
+        after: String,
+        /// As sent.
+        limit: usize,
+    },
+}
+
+/// What a bucket answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BucketSaw {
+    /// 201.
+    Made,
+    /// 204.
+    Dropped,
+    /// So many streams.
+    Count(u64),
+    /// A page.
+    Listed {
+        /// The streams' names within the bucket, as listed.
+        names: Vec<String>,
+        /// The cursor.
+        next: Option<String>,
+        /// Whether there is another page.
+        has_more: bool,
+    },
 }
 
 /// PUT.
@@ -86,6 +130,9 @@ pub struct Create {
     /// `Stream-TTL`: it is over when nobody has used it for so many seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u32>,
+    /// On the route of buckets, where the bucket must be there beforehand.
+    #[serde(default)]
+    pub in_bucket: bool,
 }
 
 /// POST.
@@ -182,6 +229,8 @@ pub enum Answer {
     },
     /// To a read.
     Read(Seen),
+    /// To what was asked of a bucket.
+    Bucket(BucketSaw),
 }
 
 /// Whether an append was new.

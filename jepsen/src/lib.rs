@@ -4,6 +4,7 @@
 //! vendor's. [`workload`]s speak through a [`client`] over a [`transport`] that the caller brings; everything they do
 //! is in the [`history`]; the laws in [`checker`] read it, and [`report`] says to a person what they found.
 
+pub mod buckets;
 pub mod checker;
 pub mod client;
 pub mod history;

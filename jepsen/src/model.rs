@@ -634,6 +634,7 @@ impl<'a> Names<'a> {
             },
             Op::Delete => What::Delete,
             Op::Head => What::Head,
+            Op::Bucket(_) => return None,
             Op::Read(read) if read.local => return None,
             Op::Read(read) => {
                 // What went before in the session may be of another life of the stream.
@@ -697,6 +698,8 @@ impl<'a> Names<'a> {
                 etag: self.etag(etag.as_ref()),
             },
             Answer::Deleted => Saw::Deleted,
+            // Never the answer to a call on a stream.
+            Answer::Bucket(_) => Saw::Nothing,
             Answer::Head {
                 next,
                 closed,

@@ -209,6 +209,7 @@ fn op_in_words(op: &Op) -> String {
         }
         Op::Delete => "delete".into(),
         Op::Head => "head".into(),
+        Op::Bucket(op) => format!("bucket {op:?}"),
         Op::Read(read) => format!("read from {}{}", read.from, if read.local { " locally" } else { "" }),
     }
 }
@@ -221,6 +222,7 @@ fn ending_in_words(ending: &Ending) -> String {
         Ending::Refused(Refusal::Fenced { epoch }) => format!("fenced by epoch {epoch}"),
         Ending::Refused(refusal) => format!("refused {refusal:?}"),
         Ending::Done(Answer::Deleted) => "done".into(),
+        Ending::Done(Answer::Bucket(saw)) => format!("{saw:?}"),
         Ending::Done(Answer::Created { new, next, .. }) => {
             format!("{}, ends at {}", if *new { "created" } else { "was there" }, or(next))
         }

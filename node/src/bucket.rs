@@ -30,13 +30,13 @@ pub(crate) enum Missing {
 const PAUSE: Duration = Duration::from_millis(25);
 
 /// How long the owner of a deletion goes on with it at most. Meanwhile nobody creates streams in the bucket.
-const DELETE_WITHIN: Duration = Duration::from_secs(4);
+const DELETE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a deletion may have no end before the leader of group 0 ends it: by then its owner has given up.
-const ORPHANED: Duration = Duration::from_secs(5);
+const ORPHANED: Duration = Duration::from_millis(2500);
 
 /// How often the leader of group 0 looks for such.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How many deletions it looks at.
 const LOOK_AT: usize = 64;
@@ -107,8 +107,10 @@ impl Core {
                             return Ok(Door::Open(as_of));
                         }
                         Ok(BucketOutcome::TooMany) => return Ok(Door::Shut(BucketRefusal::TooMany)),
-                        // Made or not: the stream is not, and asking again does no harm.
-                        Ok(_) | Err(WriteError::Unknown { .. }) => {}
+                        Ok(_) => {}
+                        // The stream is certainly not there. The bucket may come yet, so asking once more could make it
+                        // twice, the second time after somebody has deleted it.
+                        Err(WriteError::Unknown { because }) => return Err(not_stored(because)),
                         Err(error) => return Err(error),
                     }
                 }

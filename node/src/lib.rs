@@ -5,7 +5,7 @@
 //! | [`stream`] | the law: what may a command do, what may a reader see? Pure |
 //! | [`write`](mod@write), [`read`] | the two journeys |
 //! | `renew` | how does a read prolong a stream's life? |
-//! | `bucket` | the journeys that concern whole buckets |
+//! | `bucket`, `listing` | the journeys that concern whole buckets |
 //! | `tail` | who waits for which stream? |
 //! | [`raft`] | how do nodes agree, and how is what they agreed on kept? |
 //! | [`cluster`], [`peer`] | who are the others, and how does one talk to them? |
@@ -24,6 +24,7 @@ mod desk;
 mod door;
 mod http;
 pub mod keys;
+mod listing;
 pub mod peer;
 pub mod raft;
 pub mod read;

@@ -12,13 +12,18 @@
 //! | [`local_reads_are_prefixes`] | the cheap answer may be old, never wrong |
 //! | [`deleted_stays_deleted`] | a re-created stream is another stream |
 //! | [`lives_while_used`] | a stream with a window lives while it is used, and not much longer |
+//! | [`buckets`](crate::buckets) | a bucket and its streams are one object: it goes only when it is empty |
+//! | [`listings_are_true`] | a page shows what was there all the while, and nothing that was not |
 //! | [`every_client_answered`] | after the calm every call has its answer |
 //! | [`something_happened`] | a run in which nothing happened proves nothing |
 
 pub mod acknowledged_appends_stay;
+#[cfg(test)]
+pub(crate) mod bucket_tale;
 pub mod closed_stays_closed;
 pub mod deleted_stays_deleted;
 pub mod every_client_answered;
+pub mod listings_are_true;
 pub mod lives_while_used;
 pub mod local_reads_are_prefixes;
 pub mod log;
@@ -30,11 +35,12 @@ pub mod something_happened;
 #[cfg(test)]
 pub(crate) mod tale;
 
+use crate::buckets;
 use crate::linear;
 use crate::verdict::Law;
 
 /// Every law: first what was wrong, then what took too long or never was.
-pub const LAWS: [Law; 12] = [
+pub const LAWS: [Law; 14] = [
     nothing_read_that_nobody_wrote::LAW,
     acknowledged_appends_stay::LAW,
     offsets_grow::LAW,
@@ -48,6 +54,8 @@ pub const LAWS: [Law; 12] = [
         name: linear::LAW,
         judge: linear::linearizable,
     },
+    buckets::LAW,
+    listings_are_true::LAW,
     every_client_answered::LAW,
     something_happened::LAW,
 ];

@@ -23,6 +23,7 @@ pub async fn opening(client: &mut Client, stage: &Stage) -> bool {
                 tag,
                 len: LEN_MIN,
                 ttl_s: None,
+                in_bucket: false,
             };
             if let Ending::Done(_) = client.create(attempt as usize % stage.nodes, &log, create).await {
                 created = true;

@@ -17,6 +17,7 @@ use crate::history::{Append, Create};
 use crate::record::LEN_MIN;
 
 mod appenders;
+mod bucketeers;
 mod closers;
 mod conditional;
 mod frame;
@@ -54,6 +55,8 @@ pub enum Kind {
     Recreators,
     /// Use streams that live only while they are used, and leave them alone.
     Mortals,
+    /// Make and delete buckets, and create, delete and list streams in them.
+    Bucketeers,
 }
 
 /// So many clients of one kind.
@@ -116,6 +119,7 @@ impl Workload {
             Kind::Sequenced => sequenced::run(actor).await,
             Kind::Recreators => recreators::run(actor).await,
             Kind::Mortals => mortals::run(actor).await,
+            Kind::Bucketeers => bucketeers::run(actor).await,
         }
     }
 }
@@ -184,6 +188,12 @@ pub fn recreators(clients: u32) -> Workload {
 #[must_use]
 pub fn mortals(clients: u32) -> Workload {
     Workload::new(Kind::Mortals, clients)
+}
+
+/// Clients that make and delete buckets under one another, this many.
+#[must_use]
+pub fn bucketeers(clients: u32) -> Workload {
+    Workload::new(Kind::Bucketeers, clients)
 }
 
 /// What all clients of a run share. Cheap to clone; all clones are one.
@@ -294,6 +304,7 @@ impl Actor {
             tag,
             len: self.len(),
             ttl_s: None,
+            in_bucket: false,
         }
     }
 }

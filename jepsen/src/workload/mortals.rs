@@ -59,6 +59,7 @@ async fn uses(actor: &mut Actor, stream: &Arc<str>, ttl_s: u32) {
             tag: Some(actor.client.tag()),
             len: actor.len(),
             ttl_s: Some(ttl_s),
+            in_bucket: false,
         };
         actor.client.create(actor.node, stream, create).await;
     }

@@ -9,7 +9,7 @@
 //! | `lifetime`, `moment` | how long a stream lives and what it forgets, as headers |
 //! | `answer` | status and headers of what was done |
 //! | `refusal`, `errors` | what was not done, and why |
-//! | `buckets` | what is asked of whole buckets |
+//! | `buckets`, `listing` | what is asked of whole buckets, and which streams they hold |
 //! | `pour` | a stream's bytes on their way out |
 //! | `live` | reads that wait for what is yet to come |
 //! | `zip` | JSON answers, packed for those who ask |
@@ -23,6 +23,7 @@ mod date;
 mod errors;
 mod json;
 mod lifetime;
+mod listing;
 mod live;
 mod moment;
 mod pour;
@@ -154,6 +155,7 @@ impl Http {
                 body::discard(body, request::awaits_continue(&head.headers)).await;
                 self.bucket(&bucket, wish, target(head)).await
             }
+            Wanted::List(bucket, listing) => self.list(&bucket, listing).await,
             Wanted::Create(stream, create) => self.create(head, stream, create, body).await,
             Wanted::Append(stream, append) => self.append(head, stream, append, body).await,
             Wanted::Delete(stream, delete) => {

@@ -12,9 +12,11 @@ use super::{
     buckets::BucketWish,
     errors::Problem,
     lifetime,
+    listing::listing,
     live::{Ask, Mode},
     routes::{About, Route, route},
 };
+use crate::listing::Listing;
 use crate::stream::{
     Append, BadName, CONTENT_TYPE_BYTES_MAX, Condition, Create, Delete, Offset, PRODUCER_ID_BYTES_MAX,
     PRODUCER_NUMBER_MAX, ProducerTuple, Retention, STREAM_SEQ_BYTES_MAX, StreamName, Whence,
@@ -61,6 +63,8 @@ pub(super) enum Wanted {
     About(About),
     /// PUT, GET, HEAD or DELETE of a bucket.
     Bucket(String, BucketWish),
+    /// GET or HEAD of the list of a bucket's streams.
+    List(String, Listing),
     /// PUT, without its body.
     Create(StreamName, Create),
     /// POST, without its body.
@@ -85,11 +89,7 @@ pub(super) fn wanted(head: &Parts) -> Result<Wanted, Problem> {
         Route::Stream(path) => stream(&path)?,
         Route::InBucket(bucket, name) => stream_in(bucket, &name)?,
         Route::Bucket(bucket) => return Ok(Wanted::Bucket(bucket.to_owned(), BucketWish::of(method, uri)?)),
-        Route::Streams(_) => {
-            return Err(Problem::not_implemented(
-                "lists of streams (/{bucket}/streams) are not there yet: GET /{bucket} tells how many there are",
-            ));
-        }
+        Route::Streams(bucket) => return Ok(Wanted::List(bucket.to_owned(), listing(method, uri)?)),
         Route::About(about) if method == Method::GET || method == Method::HEAD => return Ok(Wanted::About(about)),
         Route::About(_) => return Err(not_allowed("GET, HEAD, OPTIONS")),
     };

@@ -102,6 +102,50 @@ impl GroupView {
         Ok(found)
     }
 
+    /// The streams of a bucket whose names begin with `prefix` and come after `after`, by name, at most so many.
+    ///
+    /// # Errors
+    /// If the index fails.
+    pub fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        most: usize,
+    ) -> io::Result<Vec<(String, StreamRow)>> {
+        let group = self.machine.group;
+        loop {
+            let generation = self.machine.state().generation;
+            let mut range = KeyRange::streams_of(group, generation, bucket, prefix);
+            if let Some(name) = after {
+                let after = Key::Stream {
+                    group,
+                    generation,
+                    bucket,
+                    name,
+                };
+                // Names hold no NUL: this is the first key past it.
+                let next = [&after.encode()[..], &[0]].concat();
+                range.from = range.from.max(next.into());
+            }
+            if range.from >= range.to {
+                return Ok(Vec::new());
+            }
+            let page = self.machine.index.scan(&range.from, &range.to, most)?;
+            if self.machine.state().generation != generation {
+                // The rows were replaced by a snapshot meanwhile: look again.
+                continue;
+            }
+            let mut found = Vec::with_capacity(page.len());
+            for (key, value) in page {
+                if let Key::Stream { name, .. } = Key::decode(&key).map_err(damaged)? {
+                    found.push((name.to_owned(), StreamRow::decode(&value).map_err(damaged)?));
+                }
+            }
+            return Ok(found);
+        }
+    }
+
     /// One past the index of the last entry applied here.
     pub fn applied_next(&self) -> u64 {
         next_index(self.machine.state().position.applied)

@@ -238,6 +238,7 @@ impl<'a> Case<'a> {
         let is_new_producer = append.producer.is_some() && self.loaded.claim.is_none();
         let mut row = StreamRow {
             tail,
+            written_ms: self.now_ms,
             closed: append.close.then(|| Closing {
                 by: append.producer.clone(),
             }),

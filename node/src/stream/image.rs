@@ -14,6 +14,7 @@ const VERSION: u8 = 1;
 
 /// One row of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "the large ones are the many")]
 pub enum ImageRow {
     /// A stream.
     Stream {

@@ -45,6 +45,8 @@ pub struct StreamRow {
     pub retention: Retention,
     /// When its bytes came, oldest first, as far as that matters for `retention`. Bounded.
     pub marks: Vec<Mark>,
+    /// When it was last appended to or closed, or else created, in Unix milliseconds of the group's time.
+    pub written_ms: u64,
 }
 
 /// How a stream was closed.
@@ -87,6 +89,7 @@ impl StreamRow {
             deadline_key_ms: None,
             retention: Retention::default(),
             marks: Vec::new(),
+            written_ms: now_ms,
         }
     }
 

@@ -28,6 +28,7 @@ fn row(incarnation: u64, tail: u64) -> StreamRow {
         deadline_key_ms: None,
         retention: Retention::default(),
         marks: Vec::new(),
+        written_ms: 0,
     }
 }
 

@@ -168,3 +168,82 @@ fn a_bucket_that_was_deleted_takes_streams_again_on_the_flat_route() {
         );
     });
 }
+
+async fn list(server: &Server, query: &str) -> serde_json::Value {
+    let answer = server.call_at("GET", &format!("/demo/streams{query}"), &[], b"").await;
+    assert_eq!(answer.status(), 200, "{query}: {:?}", answer.body());
+    serde_json::from_slice(answer.body()).expect("JSON")
+}
+
+fn names(page: &serde_json::Value) -> Vec<&str> {
+    let streams = page["streams"].as_array().expect("a list");
+    streams
+        .iter()
+        .map(|stream| stream["stream_id"].as_str().expect("a name"))
+        .collect()
+}
+
+#[test]
+fn streams_are_listed_by_name_a_page_at_a_time() {
+    with_server(async |server: &Server| {
+        let missing = server.call_at("GET", "/demo/streams", &[], b"").await;
+        assert_eq!(
+            (missing.status().as_u16(), code(&missing).as_str()),
+            (404, "bucket_not_found")
+        );
+        assert_eq!(ask(server, "PUT", "/demo").await.0, 201);
+        let empty = list(server, "").await;
+        assert_eq!(
+            (&empty["stream_count"], &empty["has_more"], &empty["next_cursor"]),
+            (&0.into(), &false.into(), &serde_json::Value::Null)
+        );
+
+        // Names enough to lie in every group; others beside them that must not show.
+        let mut all: Vec<String> = (0..60).map(|number| format!("s{number:02}")).collect();
+        all.extend(["a/deep".to_owned(), "z".to_owned()]);
+        all.sort();
+        for name in &all {
+            server.create(&format!("demo/{name}")).await;
+            server.create(&format!("demos/{name}")).await;
+        }
+        let page = list(server, "").await;
+        assert_eq!(names(&page), all);
+        assert_eq!(
+            (&page["bucket_id"], &page["stream_count"]),
+            (&"demo".into(), &all.len().into())
+        );
+
+        for limit in [1, 7, 31, 62, 63] {
+            let (mut found, mut after) = (Vec::new(), String::new());
+            loop {
+                let page = list(server, &format!("?limit={limit}&after={after}")).await;
+                found.extend(names(&page).into_iter().map(str::to_owned));
+                after = page["next_cursor"].as_str().expect("a cursor").replace('/', "%2F");
+                if page["has_more"] == false {
+                    break;
+                }
+                assert_eq!(page["stream_count"], limit);
+            }
+            assert_eq!(found, all, "limit {limit}");
+        }
+        assert_eq!(names(&list(server, "?prefix=s5").await).len(), 10);
+        assert_eq!(names(&list(server, "?prefix=s5&after=s57").await), ["s58", "s59"]);
+        assert_eq!(names(&list(server, "?prefix=s5&after=z").await), Vec::<&str>::new());
+        assert_eq!(names(&list(server, "?prefix=a/&consistency=local").await), ["a/deep"]);
+
+        server.append("demo/z", b"abc").await;
+        let close = server.call("POST", "demo/z", &[("stream-closed", "true")], b"").await;
+        assert_eq!(close.status(), 204);
+        let page = list(server, "?prefix=z").await;
+        let last = &page["streams"][0];
+        assert_eq!(
+            (&last["status"], &last["content_type"], &last["tail_offset"]),
+            (&"closed".into(), &"text/plain".into(), &3.into())
+        );
+        assert!(last["last_write_at_ms"].as_u64() >= last["created_at_ms"].as_u64());
+
+        assert_eq!(server.call("DELETE", "demo/s00", &[], b"").await.status(), 204);
+        assert_eq!(names(&list(server, "?limit=2").await), ["a/deep", "s01"]);
+        assert_eq!(server.call_at("PUT", "/demo/streams", &TEXT, b"").await.status(), 405);
+    });
+}

@@ -5,6 +5,7 @@ use net::dice::Dice;
 use crate::scenario::Scenario;
 
 mod asymmetric_partition;
+mod buckets_race;
 mod clock_chaos;
 mod disks;
 mod elections;
@@ -30,7 +31,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ALL: [Entry; 17] = [
+pub const ALL: [Entry; 18] = [
     Entry {
         name: "fair-weather",
         about: "nothing goes wrong",
@@ -110,6 +111,11 @@ pub const ALL: [Entry; 17] = [
         name: "deposed-leader",
         about: "power fails just after a replaced leader has come back",
         scenario: |_| elections::deposed_leader(),
+    },
+    Entry {
+        name: "buckets-race",
+        about: "buckets are deleted while others create streams in them",
+        scenario: |_| buckets_race::buckets_race(),
     },
     Entry {
         name: "swarm",

