@@ -168,6 +168,7 @@ impl Client {
             local,
             session: cursor.session,
             before: cursor.before,
+            bootstrap: false,
         };
         let id = self
             .recorder
@@ -199,7 +200,13 @@ impl Client {
         }
     }
 
-    async fn call(
+    /// A number no session of this client has.
+    pub(crate) fn session(&mut self) -> u32 {
+        self.sessions += 1;
+        self.sessions
+    }
+
+    pub(crate) async fn call(
         &self,
         node: usize,
         stream: &Arc<str>,
@@ -223,16 +230,28 @@ impl Client {
     }
 }
 
+impl Cursor {
+    /// Behind what a session has read.
+    pub(crate) fn behind(offset: &str, session: u32, before: Content) -> Self {
+        Self {
+            from: offset.into(),
+            session,
+            before: Some(before),
+            parser: Parser::default(),
+        }
+    }
+}
+
 fn path(stream: &str) -> String {
     format!("/v1/stream/{stream}")
 }
 
-fn never_left(error: &http::Error) -> Ending {
+pub(crate) fn never_left(error: &http::Error) -> Ending {
     let code = format!("not a request: {error}");
     Ending::Refused(Refusal::Other { status: 0, code })
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(crate) fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers
         .get(name)
         .and_then(|value| value.to_str().ok())
@@ -243,7 +262,7 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     text(headers, name).and_then(|value| value.parse().ok())
 }
 
-fn is_true(headers: &HeaderMap, name: &str) -> bool {
+pub(crate) fn is_true(headers: &HeaderMap, name: &str) -> bool {
     text(headers, name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
@@ -270,6 +289,7 @@ fn done(op: &Op, response: &Response<Bytes>) -> Option<Ending> {
         }
         (Op::Delete, 200 | 204) => Answer::Deleted,
         (Op::Bucket(op), status) => Answer::Bucket(bucket_saw(op, status, response.body())?),
+        (Op::Publish(_), 200 | 204) => Answer::Published,
         (Op::Head, 200 | 204) => {
             let content_type = text(headers, "Content-Type").unwrap_or_default();
             Answer::Head {
@@ -330,17 +350,20 @@ fn seen(response: &Response<Bytes>, cursor: &mut Cursor) -> Ending {
         after,
         inside_a_record: cursor.parser.inside_a_record(),
         garbage,
+        snapshot: None,
     }))
 }
 
 /// The ending of a call that did not succeed.
-fn not_done(op: &Op, response: &Response<Bytes>) -> Ending {
+pub(crate) fn not_done(op: &Op, response: &Response<Bytes>) -> Ending {
     let headers = response.headers();
     let status = response.status().as_u16();
     let code = error_code(response.body());
     let refusal = match status {
         _ if code == "outcome_unknown" => return Ending::Unknown(format!("{status} {code}")),
-        503 if ["no_leader", "backpressure", "bucket_busy"].contains(&code.as_str()) => Refusal::Unavailable { code },
+        503 if matches!(&code[..], "no_leader" | "backpressure" | "bucket_busy" | "upload_lost") => {
+            Refusal::Unavailable { code }
+        }
         501 => Refusal::Other { status, code },
         // 408 is the server giving up on a request it may have begun to read; a 2xx here was not understood.
         200..=299 | 408 | 500..=599 => return Ending::Unknown(format!("{status} {code}")),
@@ -350,8 +373,12 @@ fn not_done(op: &Op, response: &Response<Bytes>) -> Ending {
             None => Refusal::Other { status, code },
         },
         412 => Refusal::IfMatch,
+        410 => Refusal::Gone {
+            earliest: text(headers, "Stream-Earliest-Offset"),
+        },
         400 if code == "offset_beyond_tail" => Refusal::BeyondTail,
         409 if matches!(op, Op::Create(_) | Op::Bucket(_)) => Refusal::Conflict,
+        409 if matches!(op, Op::Publish(_)) => Refusal::Other { status, code },
         409 if is_true(headers, "Stream-Closed") => Refusal::Closed {
             next: text(headers, "Stream-Next-Offset"),
         },
@@ -370,7 +397,7 @@ fn not_done(op: &Op, response: &Response<Bytes>) -> Ending {
 }
 
 /// `{"error":{"code":…}}`; empty if the body is something else.
-fn error_code(body: &[u8]) -> String {
+pub(crate) fn error_code(body: &[u8]) -> String {
     let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let code = json.as_ref().and_then(|json| json.get("error")?.get("code")?.as_str());
     code.unwrap_or_default().to_owned()

@@ -68,10 +68,14 @@ pub enum Op {
     Delete,
     /// HEAD.
     Head,
-    /// One GET of a catch-up read.
+    /// One GET of a catch-up read, or a bootstrap.
     Read(Read),
     /// Something about a bucket as a whole; the event's stream is the bucket's name.
     Bucket(BucketOp),
+    /// PUT of a snapshot.
+    Publish(Publish),
+    /// GET of the newest snapshot.
+    Newest,
 }
 
 /// What is asked of a bucket.
@@ -176,6 +180,27 @@ pub struct Read {
     pub session: u32,
     /// What the session had read before, when it began at the beginning of the stream.
     pub before: Option<Content>,
+    /// Through a snapshot and what came after it.
+    #[serde(default)]
+    pub bootstrap: bool,
+}
+
+/// PUT of a snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Publish {
+    /// Where, as sent.
+    pub offset: String,
+    /// What it says came before.
+    pub content: Content,
+}
+
+/// A snapshot as it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// `Stream-Snapshot-Offset`.
+    pub offset: String,
+    /// What it says came before.
+    pub content: Content,
 }
 
 /// How a call ended.
@@ -231,6 +256,15 @@ pub enum Answer {
     Read(Seen),
     /// To what was asked of a bucket.
     Bucket(BucketSaw),
+    /// To a snapshot that was published.
+    Published,
+    /// To a GET of the newest snapshot.
+    Newest {
+        /// What was found, if there was one.
+        snapshot: Option<Snapshot>,
+        /// Bytes that no workload wrote, described.
+        garbage: Option<String>,
+    },
 }
 
 /// Whether an append was new.
@@ -264,6 +298,9 @@ pub struct Seen {
     pub inside_a_record: bool,
     /// Bytes that no workload wrote, described.
     pub garbage: Option<String>,
+    /// The snapshot it begins with, if it is a bootstrap and there was one.
+    #[serde(default)]
+    pub snapshot: Option<Snapshot>,
 }
 
 /// Why a call was certainly not done.
@@ -306,6 +343,11 @@ pub enum Refusal {
     Conflict,
     /// 400 to a read: the stream ends before the offset asked for.
     BeyondTail,
+    /// 410: the bytes there are no longer kept.
+    Gone {
+        /// `Stream-Earliest-Offset`.
+        earliest: Option<String>,
+    },
     /// Any other refusal: it says nothing about the state of the stream.
     Other {
         /// HTTP status.
@@ -548,6 +590,7 @@ mod tests {
             local: false,
             session: 1,
             before: Some(Content::default()),
+            bootstrap: false,
         };
         let second = recorder.invoke(2, 1, &stream, Op::Read(read), 11);
         recorder.end(second, Ending::Done(Answer::Read(Seen::default())), 12);

@@ -13,6 +13,7 @@ pub mod linear;
 pub mod model;
 pub mod record;
 pub mod report;
+pub mod snapshots;
 pub mod transport;
 pub mod verdict;
 pub mod workload;

@@ -628,6 +628,7 @@ mod tests {
                 local: false,
                 session: 99,
                 before: None,
+                bootstrap: false,
             })
         };
         tale.call(read(offset(1)), Ending::Refused(Refusal::BeyondTail));

@@ -633,6 +633,8 @@ impl<'a> Names<'a> {
                 }),
             },
             Op::Delete => What::Delete,
+            // What they say of a stream is judged by a law of their own.
+            Op::Publish(_) | Op::Newest => return None,
             Op::Head => What::Head,
             Op::Bucket(_) => return None,
             Op::Read(read) if read.local => return None,
@@ -653,7 +655,9 @@ impl<'a> Names<'a> {
             Ending::Open | Ending::Unknown(_) => return None,
             Ending::Done(answer) => self.saw(answer),
             Ending::Refused(refusal) => match refusal {
-                Refusal::NotSent | Refusal::Unavailable { .. } | Refusal::Other { .. } => return None,
+                Refusal::NotSent | Refusal::Unavailable { .. } | Refusal::Other { .. } | Refusal::Gone { .. } => {
+                    return None;
+                }
                 Refusal::NotFound => Saw::NotFound,
                 Refusal::Closed { next } => Saw::Closed {
                     next: next.as_ref().map(|next| self.offset(next)),
@@ -716,6 +720,7 @@ impl<'a> Names<'a> {
                 up_to_date: seen.up_to_date,
                 closed: seen.closed,
             },
+            Answer::Published | Answer::Newest { .. } => Saw::Nothing,
         }
     }
 }

@@ -210,6 +210,9 @@ fn op_in_words(op: &Op) -> String {
         Op::Delete => "delete".into(),
         Op::Head => "head".into(),
         Op::Bucket(op) => format!("bucket {op:?}"),
+        Op::Publish(publish) => format!("publish {} records at {}", publish.content.count, publish.offset),
+        Op::Newest => "newest snapshot".into(),
+        Op::Read(read) if read.bootstrap => format!("bootstrap{}", if read.local { " locally" } else { "" }),
         Op::Read(read) => format!("read from {}{}", read.from, if read.local { " locally" } else { "" }),
     }
 }
@@ -221,7 +224,10 @@ fn ending_in_words(ending: &Ending) -> String {
         Ending::Unknown(why) => format!("unknown ({why})"),
         Ending::Refused(Refusal::Fenced { epoch }) => format!("fenced by epoch {epoch}"),
         Ending::Refused(refusal) => format!("refused {refusal:?}"),
-        Ending::Done(Answer::Deleted) => "done".into(),
+        Ending::Done(Answer::Deleted | Answer::Published) => "done".into(),
+        Ending::Done(Answer::Newest { snapshot, .. }) => snapshot.as_ref().map_or("none".into(), |snapshot| {
+            format!("{} records at {}", snapshot.content.count, snapshot.offset)
+        }),
         Ending::Done(Answer::Bucket(saw)) => format!("{saw:?}"),
         Ending::Done(Answer::Created { new, next, .. }) => {
             format!("{}, ends at {}", if *new { "created" } else { "was there" }, or(next))

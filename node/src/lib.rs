@@ -7,6 +7,7 @@
 //! | `renew` | how does a read prolong a stream's life? |
 //! | `bucket`, `listing` | the journeys that concern whole buckets |
 //! | `tail` | who waits for which stream? |
+//! | `snapshot` | the journeys that concern snapshots |
 //! | [`raft`] | how do nodes agree, and how is what they agreed on kept? |
 //! | [`cluster`], [`peer`] | who are the others, and how does one talk to them? |
 //! | `http`, `admin`, `door` | what do clients and operators see? |
@@ -29,6 +30,7 @@ pub mod peer;
 pub mod raft;
 pub mod read;
 mod renew;
+mod snapshot;
 mod start;
 pub mod stream;
 mod tail;

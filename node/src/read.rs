@@ -16,7 +16,7 @@ use net::rt::{self, Instant};
 use crate::{
     Core,
     peer::NotDone,
-    raft::{GroupView, Lead},
+    raft::{GroupView, Hold, Lead},
     stream::{Lifetime, Offset, ReadPlan, ReadRefusal, StreamName, StreamRow, Whence, group_of, plan},
 };
 
@@ -86,6 +86,8 @@ pub struct Reading {
     fetched: VecDeque<Bytes>,
     /// About how many bytes are fetched at once, and at most held.
     piece: u64,
+    /// Keeps the bytes where they are.
+    _hold: Option<Hold>,
 }
 
 /// Pieces shorter than this are put together, up to [`TOGETHER_BYTES`]: a write to a socket costs more than a copy.
@@ -100,22 +102,29 @@ impl Core {
     /// # Errors
     /// When there is nothing to read; see [`ReadError`].
     pub(crate) async fn read(self: &Arc<Self>, query: Query) -> Result<Reading, ReadError> {
-        let (view, row, now_ms) = self.row(&query.stream, query.local, query.deadline).await?;
-        if !query.local {
-            self.renewed(&query.stream, &row, now_ms, query.deadline).await?;
-        } else if row.lifetime.window_ms().is_some() {
-            self.renew_later(&query.stream, &row);
-        }
+        let (view, row) = self.used(&query.stream, query.local, query.deadline).await?;
         let plan = plan(&row, query.whence, self.config.http.max_read).map_err(ReadError::Refused)?;
         let piece = self.config.cache.read_piece;
-        Ok(Reading {
-            view,
-            row,
-            at: plan.start,
-            fetched: VecDeque::new(),
-            plan,
-            piece,
-        })
+        Ok(Reading::of(view, row, plan, piece))
+    }
+
+    /// The row of a stream that is used, as of now, and the state of its group.
+    ///
+    /// # Errors
+    /// When there is none; see [`ReadError`].
+    pub(crate) async fn used(
+        self: &Arc<Self>,
+        stream: &StreamName,
+        local: bool,
+        deadline: Instant,
+    ) -> Result<(GroupView, Arc<StreamRow>), ReadError> {
+        let (view, row, now_ms) = self.row(stream, local, deadline).await?;
+        if !local {
+            self.renewed(stream, &row, now_ms, deadline).await?;
+        } else if row.lifetime.window_ms().is_some() {
+            self.renew_later(stream, &row);
+        }
+        Ok((view, row))
     }
 
     /// The row of a stream, as of now.
@@ -133,7 +142,7 @@ impl Core {
     }
 
     /// The row of a stream, and as of which time of the leader's; for a local read, of this node's.
-    pub(crate) async fn row(
+    async fn row(
         &self,
         stream: &StreamName,
         local: bool,
@@ -216,6 +225,34 @@ impl Core {
 }
 
 impl Reading {
+    /// The bytes of a plan, fetched about `piece` bytes at once.
+    pub(crate) fn of(view: GroupView, row: Arc<StreamRow>, plan: ReadPlan, piece: u64) -> Self {
+        Self {
+            view,
+            row,
+            at: plan.start,
+            fetched: VecDeque::new(),
+            plan,
+            piece,
+            _hold: None,
+        }
+    }
+
+    /// The same, with what keeps the bytes where they are until they are read.
+    pub(crate) fn holding(self, hold: Option<Hold>) -> Self {
+        Self { _hold: hold, ..self }
+    }
+
+    /// Where appends end, the next ones from `from` on; and up to where that is all of them, which is past `from`.
+    ///
+    /// # Errors
+    /// When nobody knows any more.
+    pub(crate) async fn ends(&self, from: Offset) -> Result<(Vec<Offset>, Offset), Broken> {
+        self.view
+            .append_ends(self.plan.incarnation, from, self.plan.end)
+            .map_err(|error| Broken(error.to_string()))
+    }
+
     /// What the bytes mean.
     #[must_use]
     pub fn plan(&self) -> &ReadPlan {

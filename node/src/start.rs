@@ -140,6 +140,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
     };
     until_the_end(&core, "enter", enter(core.clone()));
     until_the_end(&core, "buckets", bucket::tend(core.clone()));
+    until_the_end(&core, "uploads", core.clone().watch_uploads());
     until_the_end(&core, "balance", balance(core.clone(), world.dice.stream("balance")));
     Ok(Node { core, door })
 }

@@ -9,6 +9,7 @@
 //! | [`offsets_grow`] | an offset names one content for ever, and later content has a greater one |
 //! | [`producer_stores_once`] | a tuple is stored once, in order; a fenced one not at all |
 //! | [`closed_stays_closed`] | after the end there is nothing more |
+//! | [`snapshots_stand_for_what_came_before`] | what begins with a snapshot misses nothing |
 //! | [`local_reads_are_prefixes`] | the cheap answer may be old, never wrong |
 //! | [`deleted_stays_deleted`] | a re-created stream is another stream |
 //! | [`lives_while_used`] | a stream with a window lives while it is used, and not much longer |
@@ -31,6 +32,7 @@ pub mod nothing_read_that_nobody_wrote;
 pub mod offsets_grow;
 pub mod producer_stores_once;
 pub mod sessions;
+pub mod snapshots_stand_for_what_came_before;
 pub mod something_happened;
 #[cfg(test)]
 pub(crate) mod tale;
@@ -40,13 +42,14 @@ use crate::linear;
 use crate::verdict::Law;
 
 /// Every law: first what was wrong, then what took too long or never was.
-pub const LAWS: [Law; 14] = [
+pub const LAWS: [Law; 15] = [
     nothing_read_that_nobody_wrote::LAW,
     acknowledged_appends_stay::LAW,
     offsets_grow::LAW,
     producer_stores_once::LAW,
     closed_stays_closed::LAW,
     deleted_stays_deleted::LAW,
+    snapshots_stand_for_what_came_before::LAW,
     local_reads_are_prefixes::LAW,
     lives_while_used::LAW,
     log::LAW,

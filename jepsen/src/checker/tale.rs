@@ -199,6 +199,7 @@ impl Tale {
             local,
             session: self.session,
             before,
+            bootstrap: false,
         })
     }
 }

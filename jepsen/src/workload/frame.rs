@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Stage;
+use super::{REBORN, SNAPPED, Stage};
 use crate::client::{CONTENT_TYPE, Client};
 use crate::history::{Append, Create, Ending};
 use crate::record::LEN_MIN;
@@ -55,8 +55,12 @@ pub async fn last_look(client: &mut Client, stage: &Stage) {
     }
     for stream in client.recorder.streams() {
         for node in 0..stage.nodes {
-            let mut cursor = client.from_the_beginning();
-            client.read_to_tail(node, &stream, &mut cursor, false).await;
+            if stream.starts_with(SNAPPED) || stream.starts_with(REBORN) {
+                client.bootstrap(node, &stream, false).await;
+            } else {
+                let mut cursor = client.from_the_beginning();
+                client.read_to_tail(node, &stream, &mut cursor, false).await;
+            }
             client.head(node, &stream).await;
         }
     }

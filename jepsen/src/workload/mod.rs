@@ -1,7 +1,8 @@
 //! What clients do, as data: how many of which kind, how fast, how much; the dice are handed in.
 //!
 //! One async function per client and kind. Streams are named by family: `log-…` live for the whole run, `closing-…` are
-//! closed one after the other, `ephemeral-…` are deleted and created again, `mortal-…` end when nobody uses them. A client ends when the stage says that it is
+//! closed one after the other, `ephemeral-…` are deleted and created again, `mortal-…` end when nobody uses them,
+//! `snapped-…` and `reborn-…` are read through snapshots, the latter deleted and created again. A client ends when the stage says that it is
 //! over, at the latest one deadline later.
 
 use std::ops::Range;
@@ -26,6 +27,7 @@ mod producers;
 mod readers;
 mod recreators;
 mod sequenced;
+mod snapshotters;
 
 pub use frame::{last_look, opening};
 
@@ -57,6 +59,10 @@ pub enum Kind {
     Mortals,
     /// Make and delete buckets, and create, delete and list streams in them.
     Bucketeers,
+    /// Append to, bootstrap, snapshot and read the same few streams.
+    Snapshotters,
+    /// The same with streams that are deleted now and then.
+    MortalSnapshotters,
 }
 
 /// So many clients of one kind.
@@ -120,6 +126,8 @@ impl Workload {
             Kind::Recreators => recreators::run(actor).await,
             Kind::Mortals => mortals::run(actor).await,
             Kind::Bucketeers => bucketeers::run(actor).await,
+            Kind::Snapshotters => snapshotters::run(actor, false).await,
+            Kind::MortalSnapshotters => snapshotters::run(actor, true).await,
         }
     }
 }
@@ -196,6 +204,18 @@ pub fn bucketeers(clients: u32) -> Workload {
     Workload::new(Kind::Bucketeers, clients)
 }
 
+/// Clients that publish snapshots and begin with them, this many.
+#[must_use]
+pub fn snapshotters(clients: u32) -> Workload {
+    Workload::new(Kind::Snapshotters, clients)
+}
+
+/// The same with streams that are deleted and created again, this many.
+#[must_use]
+pub fn mortal_snapshotters(clients: u32) -> Workload {
+    Workload::new(Kind::MortalSnapshotters, clients)
+}
+
 /// What all clients of a run share. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
 pub struct Stage {
@@ -237,6 +257,20 @@ impl Stage {
 fn log(number: u32) -> Arc<str> {
     format!("log-{number}").into()
 }
+
+/// A stream that is read through its snapshots.
+fn snapped(number: u32) -> Arc<str> {
+    format!("{SNAPPED}{number}").into()
+}
+
+/// The same, deleted now and then.
+fn reborn(number: u32) -> Arc<str> {
+    format!("{REBORN}{number}").into()
+}
+
+/// What the names of these streams begin with. A plain read from the beginning may find that it is gone.
+const SNAPPED: &str = "snapped-";
+const REBORN: &str = "reborn-";
 
 /// A client at work.
 struct Actor {

@@ -19,8 +19,8 @@ use layer::Draft;
 
 pub use problem::{ConfigProblem, Place};
 pub use section::{
-    Cache, CacheScope, Cluster, Cold, ColdBackend, DEFAULT_GROUPS, Http, Index, Journal, Log, LogFormat, Raft, Server,
-    WriteRouting,
+    Cache, CacheScope, Cluster, Cold, ColdBackend, DEFAULT_GROUPS, Http, Index, Journal, Log, LogFormat, OnSnapshot,
+    Raft, Server, WriteRouting,
 };
 
 /// The version of the file's format.

@@ -97,6 +97,16 @@ pub struct Http {
     pub json_max_messages: u64,
     /// Largest message of a JSON stream, without insignificant blanks. Default 32MiB, 1B to 1GiB.
     pub json_max_message: u64,
+    /// Largest blob of a snapshot. Default 128MiB, 1KiB to 1GiB. It is streamed into the log part by part, so this bounds
+    /// what a stream takes on the disks rather than memory.
+    pub max_snapshot: u64,
+    /// Bytes of a snapshot that make one entry of the log. Default 1MiB, 1KiB to 16MiB; `max_body` where that is less. An
+    /// upload holds two of these in memory; smaller ones delay appends of the same group less, and cost more.
+    pub snapshot_part: u64,
+    /// What publishing a snapshot does to the bytes before it: "keep" them, or "trim" them at once, so that who reads on
+    /// from there is answered 410 and has to begin with the snapshot. Default "keep": not every reader knows snapshots;
+    /// `PUT /{bucket}/{stream}/retention/{offset}` trims one stream when its readers do.
+    pub on_snapshot: OnSnapshot,
     /// Most bytes of one catch-up read; the reader goes on from `Stream-Next-Offset`. Default 64MiB, 64KiB to 64GiB.
     /// Answers are streamed, so this bounds the time of a request rather than memory.
     pub max_read: u64,
@@ -136,6 +146,9 @@ impl Default for Http {
             json_max_depth: 128,
             json_max_messages: 100_000,
             json_max_message: 32 * MIB,
+            max_snapshot: 128 * MIB,
+            snapshot_part: MIB,
+            on_snapshot: OnSnapshot::Keep,
             max_read: 64 * MIB,
             max_connections: 10_000,
             header_timeout: Duration::from_secs(10),
@@ -156,6 +169,15 @@ pub enum WriteRouting {
     Forward,
     /// Answer 307 with the leader's address.
     Redirect,
+}
+
+/// What publishing a snapshot does to the bytes it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnSnapshot {
+    /// They stay.
+    Keep,
+    /// They are no longer kept.
+    Trim,
 }
 
 /// Who may keep an answer.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::section::{CacheScope, ColdBackend, LogFormat, WriteRouting};
+use super::section::{CacheScope, ColdBackend, LogFormat, OnSnapshot, WriteRouting};
 use super::unit::{GIB, KIB, MIB};
 use super::{Config, VERSION};
 
@@ -181,6 +181,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!("http.json_max_depth", number http.json_max_depth, 1, 100_000),
     setting!("http.json_max_messages", number http.json_max_messages, 1, 100_000_000),
     setting!("http.json_max_message", size http.json_max_message, 1, GIB),
+    setting!("http.max_snapshot", size http.max_snapshot, KIB, GIB),
+    setting!("http.snapshot_part", size http.snapshot_part, KIB, 16 * MIB),
+    setting!("http.on_snapshot", choice http.on_snapshot, ["keep" => OnSnapshot::Keep, "trim" => OnSnapshot::Trim]),
     setting!("http.max_read", size http.max_read, 64 * KIB, 64 * GIB),
     setting!("http.max_connections", number http.max_connections, 1, 1_000_000),
     setting!("http.header_timeout", time http.header_timeout, ms(100), secs(300)),

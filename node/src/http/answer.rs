@@ -11,10 +11,11 @@ use super::{
     pour::{AnswerBody, Pour},
     refusal,
     request::{PRODUCER_EPOCH, PRODUCER_SEQ, STREAM_CLOSED},
+    snapshots,
 };
 use crate::{
     read::Reading,
-    stream::{Accepted, Outcome, ReadPlan, Standing, Whence, is_json},
+    stream::{Accepted, Outcome, ReadPlan, Standing, StreamRow, Whence, is_json},
 };
 
 pub(super) const STREAM_NEXT_OFFSET: HeaderName = HeaderName::from_static("stream-next-offset");
@@ -102,7 +103,7 @@ pub(super) fn deleted(outcome: Outcome) -> Result<Response<AnswerBody>, Problem>
 }
 
 /// A refusal; or an outcome that the law never gives to such a command.
-fn unlike(method: &'static str, outcome: &Outcome) -> Problem {
+pub(super) fn unlike(method: &'static str, outcome: &Outcome) -> Problem {
     match outcome {
         Outcome::Refused(why) => refusal::refused(why),
         other => {
@@ -116,7 +117,7 @@ fn unlike(method: &'static str, outcome: &Outcome) -> Problem {
     }
 }
 
-fn standing_at(status: StatusCode, standing: &Standing) -> Response<AnswerBody> {
+pub(super) fn standing_at(status: StatusCode, standing: &Standing) -> Response<AnswerBody> {
     let mut response = empty(status);
     put_standing(response.headers_mut(), standing);
     response
@@ -159,16 +160,17 @@ pub(super) fn nothing_yet(plan: &ReadPlan) -> Response<AnswerBody> {
 }
 
 /// The answer to a HEAD.
-pub(super) fn head(standing: &Standing, content_type: &str, unchanged: bool) -> Response<AnswerBody> {
+pub(super) fn head(row: &StreamRow, unchanged: bool) -> Response<AnswerBody> {
     let mut response = empty(if unchanged {
         StatusCode::NOT_MODIFIED
     } else {
         StatusCode::OK
     });
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, value(content_type));
+    headers.insert(header::CONTENT_TYPE, value(&row.content_type));
     headers.insert(header::CACHE_CONTROL, NO_STORE);
-    put_standing(headers, standing);
+    put_standing(headers, &row.standing());
+    snapshots::put_newest(headers, row.snapshot.as_deref());
     response
 }
 

@@ -6,7 +6,7 @@
 
 use std::{
     future::poll_fn,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -98,6 +98,19 @@ pub(super) struct Bounds {
     pub(super) awaits_continue: bool,
 }
 
+impl Bounds {
+    /// Looks at the length that a body announces.
+    ///
+    /// # Errors
+    /// 413.
+    pub(super) fn announced<B: Body>(&self, body: &B) -> Result<(), Problem> {
+        if body.size_hint().lower() > self.max_bytes {
+            return Err(too_large(self.max_bytes));
+        }
+        Ok(())
+    }
+}
+
 /// A body shorter than this is copied out of the connection's read buffer, which it would pin several times its size of
 /// for as long as the tail cache keeps it.
 const COPY_BELOW_BYTES: usize = 8 * 1024;
@@ -118,41 +131,117 @@ where
     B: Body<Data = Bytes>,
 {
     let mut body = pin!(body);
-    let announced = body.size_hint().lower();
-    if announced > bounds.max_bytes {
+    if let Err(problem) = bounds.announced(&*body) {
         if !bounds.awaits_continue {
             linger(body).await;
         }
-        return Err(too_large(bounds.max_bytes));
+        return Err(problem);
     }
     let mut held = budget.open();
     let mut whole = Gathered::default();
-    let started = rt::Instant::now();
+    let mut intake = Intake::new(body.as_mut(), bounds);
     let problem = loop {
-        let slowest = started + bounds.patience + Duration::from_millis(whole.len * 1000 / SLOWEST);
-        let deadline = slowest.min(rt::Instant::now() + bounds.patience);
-        let frame = match rt::timeout_at(deadline, poll_fn(|cx| body.as_mut().poll_frame(cx))).await {
-            Ok(Some(Ok(frame))) => frame,
+        match intake.frame().await {
             Ok(None) => return Ok((whole.join(), held)),
-            Ok(Some(Err(_broken))) => {
-                let message = "the body broke off before its end: send it again, whole";
-                return Err(Problem::bad("body_incomplete", message));
-            }
-            Err(_elapsed) => return Err(too_slow()),
-        };
-        // Trailers say nothing here.
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.len + data.len() as u64 > bounds.max_bytes {
-            break too_large(bounds.max_bytes);
+            Ok(Some(data)) if held.grow(data.len()) => whole.add(data),
+            Ok(Some(_)) => break too_much(),
+            Err(problem) => break problem,
         }
-        if !held.grow(data.len()) {
-            break too_much();
-        }
-        whole.add(data);
     };
     drop((whole, held));
-    linger(body).await;
+    intake.linger().await;
     Err(problem)
+}
+
+/// A body on its way in, within its bounds.
+pub(super) struct Intake<'a, B> {
+    body: Pin<&'a mut B>,
+    bounds: Bounds,
+    /// Bytes that came.
+    came: u64,
+    /// How long they were waited for.
+    waited: Duration,
+    /// What came and belongs to the next part.
+    rest: Bytes,
+    /// Whether there is more to come that one may wish to throw away.
+    open: bool,
+}
+
+impl<'a, B: Body<Data = Bytes>> Intake<'a, B> {
+    /// Nothing taken yet.
+    pub(super) fn new(body: Pin<&'a mut B>, bounds: Bounds) -> Self {
+        Self {
+            body,
+            bounds,
+            came: 0,
+            waited: Duration::ZERO,
+            rest: Bytes::new(),
+            open: true,
+        }
+    }
+
+    /// The next bytes; none at the end.
+    ///
+    /// # Errors
+    /// 413 or 408 by the bound that was hit; 400 for a body that broke off.
+    async fn frame(&mut self) -> Result<Option<Bytes>, Problem> {
+        let patience = self.bounds.patience;
+        loop {
+            let began = rt::Instant::now();
+            let slowest = (patience + Duration::from_millis(self.came * 1000 / SLOWEST)).saturating_sub(self.waited);
+            let frame = poll_fn(|cx| self.body.as_mut().poll_frame(cx));
+            let frame = rt::timeout_at(began + slowest.min(patience), frame).await;
+            self.waited += began.elapsed();
+            self.open = matches!(frame, Ok(Some(Ok(_))));
+            let frame = match frame {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(_broken))) => {
+                    let message = "the body broke off before its end: send it again, whole";
+                    return Err(Problem::bad("body_incomplete", message));
+                }
+                Err(_elapsed) => return Err(too_slow()),
+            };
+            // Trailers say nothing here.
+            let Ok(data) = frame.into_data() else { continue };
+            self.came += data.len() as u64;
+            if self.came > self.bounds.max_bytes {
+                return Err(too_large(self.bounds.max_bytes));
+            }
+            return Ok(Some(data));
+        }
+    }
+
+    /// The next `bytes` of the body in one buffer, fewer at its end, none after it. They stay on the budget until the
+    /// [`Held`] is dropped.
+    ///
+    /// # Errors
+    /// As [`collect`].
+    pub(super) async fn part(&mut self, bytes: usize, budget: &Arc<Budget>) -> Result<Option<(Bytes, Held)>, Problem> {
+        let mut held = budget.open();
+        let mut part = BytesMut::new();
+        while part.len() < bytes {
+            if self.rest.is_empty() {
+                match self.frame().await? {
+                    Some(data) => self.rest = data,
+                    None => break,
+                }
+            }
+            let piece = self.rest.split_to(self.rest.len().min(bytes - part.len()));
+            if !held.grow(piece.len()) {
+                return Err(too_much());
+            }
+            part.extend_from_slice(&piece);
+        }
+        Ok((!part.is_empty()).then(|| (part.freeze(), held)))
+    }
+
+    /// Reads on and throws away, for a moment, if the client is still sending.
+    pub(super) async fn linger(self) {
+        if self.open {
+            linger(self.body).await;
+        }
+    }
 }
 
 /// A body as it comes: most come in one piece.

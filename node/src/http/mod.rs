@@ -7,6 +7,7 @@
 //! | `body` | a request's body, bounded in length, time and sum |
 //! | `json` | how messages are stored, and shown as one array |
 //! | `lifetime`, `moment` | how long a stream lives and what it forgets, as headers |
+//! | `snapshots` | snapshots of streams: in, out, and what came after them |
 //! | `answer` | status and headers of what was done |
 //! | `refusal`, `errors` | what was not done, and why |
 //! | `buckets`, `listing` | what is asked of whole buckets, and which streams they hold |
@@ -30,9 +31,13 @@ mod pour;
 mod refusal;
 mod request;
 mod routes;
+mod snapshots;
 mod zip;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header, request::Parts, uri::Authority};
@@ -79,6 +84,8 @@ pub(crate) struct Http {
     /// Who may ask from a browser.
     origins: Origins,
     date: Date,
+    /// Where the boundaries of multipart answers come from.
+    boundaries: Mutex<net::dice::Stream>,
     /// Where others reach this node, for a `Location` when the request names no host.
     advertised: String,
 }
@@ -97,6 +104,7 @@ impl Http {
             max_body: config.http.max_body,
             patience: config.http.stall_timeout,
             request_deadline: config.http.request_deadline,
+            boundaries: Mutex::new(dice.stream("boundaries")),
             caching: HeaderValue::from_static(caching),
             live: Live::new(&node, clock.clone(), dice),
             json: json::Bounds::of(&config.http),
@@ -163,6 +171,7 @@ impl Http {
             }
             Wanted::Read(stream, read) => self.read(stream, read).await,
             Wanted::Look(stream, look) => self.look(stream, look).await,
+            Wanted::Snapshots(stream, ask) => self.snapshots(head, stream, ask, body).await,
         }
     }
 
@@ -271,7 +280,7 @@ impl Http {
         let unchanged = look
             .if_none_match
             .is_some_and(|condition| condition.has(&standing.etag()));
-        let mut response = answer::head(&standing, &row.content_type, unchanged);
+        let mut response = answer::head(&row, unchanged);
         lifetime::put_lifetime(response.headers_mut(), row.lifetime);
         lifetime::put_retention(response.headers_mut(), row.retention);
         Ok(response)

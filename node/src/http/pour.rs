@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{json, live::Sse, zip::Zipped};
+use super::{json, live::Sse, snapshots::Mixed, zip::Zipped};
 use crate::read::{Broken, Reading};
 
 /// What is sent after the head of an answer.
@@ -28,6 +28,8 @@ pub(crate) enum AnswerBody {
     Live(Box<Sse>),
     /// Another body, packed on its way out.
     Zipped(Box<Zipped>),
+    /// A snapshot and what came after it.
+    Mixed(Box<Mixed>),
 }
 
 impl From<Bytes> for AnswerBody {
@@ -57,6 +59,9 @@ impl Body for AnswerBody {
                 .poll_bytes(cx)
                 .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes)))),
             Self::Zipped(zipped) => zipped.poll_piece(cx),
+            Self::Mixed(mixed) => mixed
+                .poll_piece(cx)
+                .map(|piece| piece.map(|piece| piece.map(Frame::data))),
         }
     }
 
@@ -66,6 +71,7 @@ impl Body for AnswerBody {
             Self::Pour(pour) => pour.left == 0,
             Self::Live(sse) => sse.is_over(),
             Self::Zipped(zipped) => zipped.is_over(),
+            Self::Mixed(mixed) => mixed.is_over(),
         }
     }
 
@@ -75,6 +81,8 @@ impl Body for AnswerBody {
             Self::Pour(pour) => SizeHint::with_exact(pour.left),
             Self::Live(_) => SizeHint::default(),
             Self::Zipped(_) => SizeHint::default(),
+            // How many parts there are is seen on the way.
+            Self::Mixed(_) => SizeHint::default(),
         }
     }
 }

@@ -10,11 +10,12 @@ use super::{
 };
 use crate::{
     read::ReadError,
-    stream::{Field, ReadRefusal, Refusal, Standing},
+    stream::{Field, Offset, ReadRefusal, Refusal, SnapshotRefusal, Standing},
     write::WriteError,
 };
 
-const STREAM_EARLIEST_OFFSET: HeaderName = HeaderName::from_static("stream-earliest-offset");
+pub(super) const STREAM_SNAPSHOT_OFFSET: HeaderName = HeaderName::from_static("stream-snapshot-offset");
+pub(super) const STREAM_EARLIEST_OFFSET: HeaderName = HeaderName::from_static("stream-earliest-offset");
 const PRODUCER_EXPECTED_SEQ: HeaderName = HeaderName::from_static("producer-expected-seq");
 const PRODUCER_RECEIVED_SEQ: HeaderName = HeaderName::from_static("producer-received-seq");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
@@ -99,7 +100,80 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
             "the stream has reached the last offset there is",
         ),
         Refusal::Bucket(refusal) => buckets::refused(*refusal),
+        Refusal::Snapshot(refusal) => snapshot(refusal),
     }
+}
+
+/// What the refusals about snapshots look like from outside.
+pub(super) fn snapshot(refusal: &SnapshotRefusal) -> Problem {
+    let conflict = |code, message: &'static str| Problem::new(StatusCode::CONFLICT, code, message);
+    match refusal {
+        SnapshotRefusal::BeyondTail { standing } => standing_on(
+            conflict(
+                "snapshot_beyond_tail",
+                "nobody has written up to there: a snapshot stands at Stream-Next-Offset or before",
+            ),
+            standing,
+        ),
+        SnapshotRefusal::Trimmed { standing } => trimmed(standing.earliest),
+        SnapshotRefusal::Older { newest } => newest_at(
+            conflict(
+                "snapshot_older",
+                "there is a newer snapshot: this one is not needed any more",
+            ),
+            *newest,
+        ),
+        SnapshotRefusal::Differs { newest } => newest_at(
+            conflict(
+                "snapshot_exists",
+                "there is another snapshot at this offset, and snapshots never change: publish at a later one",
+            ),
+            *newest,
+        ),
+        SnapshotRefusal::AnotherLife => conflict(
+            "stream_recreated",
+            "the stream was deleted and created again during the upload: look at it again, then decide",
+        ),
+        SnapshotRefusal::UploadGone | SnapshotRefusal::PartsMissing { .. } => Problem::try_again(
+            "upload_lost",
+            "nothing was published, the upload was given up because it stood still: send it again",
+        ),
+        SnapshotRefusal::TooLarge => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "no server keeps so large a snapshot: make it smaller",
+        ),
+        SnapshotRefusal::TooManyUploads => Problem::try_again(
+            "backpressure",
+            "nothing was published, too many snapshots are being uploaded: send it again soon",
+        ),
+        SnapshotRefusal::NothingStandsForIt { newest } => {
+            let problem = conflict(
+                "no_snapshot",
+                "only what a snapshot stands for may go: publish one at this offset or a later one first",
+            );
+            match newest {
+                Some(newest) => newest_at(problem, *newest),
+                None => problem,
+            }
+        }
+    }
+}
+
+/// Adds where the newest snapshot is.
+pub(super) fn newest_at(problem: Problem, newest: Offset) -> Problem {
+    problem.with_header(STREAM_SNAPSHOT_OFFSET, value(newest))
+}
+
+/// 410 for bytes that are no longer kept.
+fn trimmed(earliest: Offset) -> Problem {
+    Problem::new(
+        StatusCode::GONE,
+        "offset_trimmed",
+        "the bytes there are no longer kept: read from Stream-Earliest-Offset",
+    )
+    .with_field("earliest", earliest.to_string())
+    .with_header(STREAM_EARLIEST_OFFSET, value(earliest))
 }
 
 /// 404 for a stream.
@@ -180,13 +254,7 @@ pub(super) fn read_failed(error: ReadError) -> Problem {
         )
         .with_field("tail", tail.to_string())
         .with_header(STREAM_NEXT_OFFSET, value(tail)),
-        ReadError::Refused(ReadRefusal::Trimmed { earliest }) => Problem::new(
-            StatusCode::GONE,
-            "offset_trimmed",
-            "the bytes there are no longer kept: read from Stream-Earliest-Offset",
-        )
-        .with_field("earliest", earliest.to_string())
-        .with_header(STREAM_EARLIEST_OFFSET, value(earliest)),
+        ReadError::Refused(ReadRefusal::Trimmed { earliest }) => trimmed(earliest),
         ReadError::Unavailable { because } => Problem::try_again(
             "no_leader",
             format!("no majority could confirm what is newest ({because}): try again, or read with consistency=local"),

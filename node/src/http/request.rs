@@ -15,6 +15,7 @@ use super::{
     listing::listing,
     live::{Ask, Mode},
     routes::{About, Route, route},
+    snapshots,
 };
 use crate::listing::Listing;
 use crate::stream::{
@@ -34,7 +35,7 @@ const FORK_HEADERS: [HeaderName; 3] = [
 ];
 
 /// The media type of a stream whose creator names none.
-const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
+pub(super) const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
 
 /// What a GET asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub(super) enum Wanted {
     Read(StreamName, Read),
     /// HEAD.
     Look(StreamName, Look),
+    /// Something about its snapshots.
+    Snapshots(StreamName, snapshots::Ask),
 }
 
 /// Understands the head of a request.
@@ -88,6 +91,10 @@ pub(super) fn wanted(head: &Parts) -> Result<Wanted, Problem> {
     let stream = match route(uri.path())? {
         Route::Stream(path) => stream(&path)?,
         Route::InBucket(bucket, name) => stream_in(bucket, &name)?,
+        Route::Beside(bucket, name, beside) => {
+            let ask = snapshots::ask(head, beside)?;
+            return Ok(Wanted::Snapshots(stream_in(bucket, &name)?, ask));
+        }
         Route::Bucket(bucket) => return Ok(Wanted::Bucket(bucket.to_owned(), BucketWish::of(method, uri)?)),
         Route::Streams(bucket) => return Ok(Wanted::List(bucket.to_owned(), listing(method, uri)?)),
         Route::About(about) if method == Method::GET || method == Method::HEAD => return Ok(Wanted::About(about)),
@@ -250,15 +257,15 @@ pub(super) fn awaits_continue(headers: &HeaderMap) -> bool {
 
 /// The query parameters we know, each at most once.
 #[derive(Default)]
-struct Query<'a> {
+pub(super) struct Query<'a> {
     offset: Option<Cow<'a, str>>,
-    live: Option<Cow<'a, str>>,
+    pub(super) live: Option<Cow<'a, str>>,
     cursor: Option<Cow<'a, str>>,
-    local: bool,
+    pub(super) local: bool,
 }
 
 impl<'a> Query<'a> {
-    fn of(uri: &'a Uri) -> Result<Self, Problem> {
+    pub(super) fn of(uri: &'a Uri) -> Result<Self, Problem> {
         let mut query = Self::default();
         let mut consistency = None;
         for pair in uri.query().unwrap_or("").split('&') {
@@ -323,7 +330,7 @@ fn text<'a>(
 }
 
 /// `Content-Type`: `type/subtype`, perhaps with parameters. Kept as the client spelled it.
-fn content_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(super) fn content_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = text(
         headers,
         &header::CONTENT_TYPE,
@@ -405,7 +412,7 @@ fn integer(value: &HeaderValue) -> Option<u64> {
 }
 
 /// `If-Match` or `If-None-Match`; given several times they are one list (RFC 9110, 5.3).
-fn condition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Condition>, Problem> {
+pub(super) fn condition(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Condition>, Problem> {
     let bad = |message: String| Problem::bad("bad_condition", format!("{name}: {message}"));
     let mut list: Option<String> = None;
     for value in headers.get_all(name) {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use super::errors::Problem;
+use super::{errors::Problem, snapshots::Beside};
 
 /// What a request is about.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) enum Route<'a> {
     Streams(&'a str),
     /// `/{bucket}/{stream}`, the bucket's name checked, the stream's percent-decoded and not yet checked.
     InBucket(&'a str, Cow<'a, str>),
+    /// `/{bucket}/{stream}/…`, the names as above.
+    Beside(&'a str, Cow<'a, str>, Beside<'a>),
     /// What the node says about itself.
     About(About),
 }
@@ -82,16 +84,16 @@ fn in_bucket(path: &str) -> Result<Route<'_>, Problem> {
     let Some(stream) = segments.next() else {
         return Ok(Route::Bucket(bucket));
     };
-    match segments.next() {
-        None => Ok(match decoded(stream)? {
-            stream if stream == STREAMS => Route::Streams(bucket),
-            stream => Route::InBucket(bucket, stream),
-        }),
+    let stream = decoded(stream)?;
+    let beside: Vec<&str> = segments.collect();
+    match &beside[..] {
+        [] if stream == STREAMS => Ok(Route::Streams(bucket)),
+        [] => Ok(Route::InBucket(bucket, stream)),
         // What there is of a stream besides itself.
-        Some("snapshot" | "bootstrap") => Err(Problem::not_implemented(
-            "snapshots of streams (/{bucket}/{stream}/snapshot, /bootstrap) are not there yet",
-        )),
-        Some(_) => Err(nothing_here()),
+        beside => match Beside::of(beside) {
+            Some(beside) => Ok(Route::Beside(bucket, stream, beside)),
+            None => Err(nothing_here()),
+        },
     }
 }
 
@@ -128,8 +130,9 @@ mod tests {
     #[test]
     fn paths_lead_where_they_say() {
         let stream = |name: &str| Some(Route::Stream(name.to_owned().into()));
+        let beside = |bucket, beside| Some(Route::Beside(bucket, "stream".into(), beside));
         let inside = |bucket, name: &str| Some(Route::InBucket(bucket, name.to_owned().into()));
-        let table: [(&str, Option<Route<'_>>, u16); 29] = [
+        let table: [(&str, Option<Route<'_>>, u16); 30] = [
             ("/v1/stream/a", stream("a"), 0),
             ("/v1/stream/a/b%20c", stream("a/b c"), 0),
             ("/v1/stream/%E2%82%AC", stream("€"), 0),
@@ -147,9 +150,18 @@ mod tests {
             ("/some-bucket/a%2Fb", inside("some-bucket", "a/b"), 0),
             ("/some-bucket/", inside("some-bucket", ""), 0),
             ("/some-bucket/%ff", None, 400),
-            ("/some-bucket/stream/snapshot", None, 501),
-            ("/some-bucket/stream/snapshot/7", None, 501),
-            ("/some-bucket/stream/bootstrap", None, 501),
+            ("/some-bucket/stream/snapshot", beside("some-bucket", Beside::Newest), 0),
+            (
+                "/some-bucket/stream/snapshot/7",
+                beside("some-bucket", Beside::At("7")),
+                0,
+            ),
+            (
+                "/some-bucket/stream/bootstrap",
+                beside("some-bucket", Beside::Bootstrap),
+                0,
+            ),
+            ("/v1/stream/a/snapshot", stream("a/snapshot"), 0),
             ("/some-bucket/stream/other", None, 404),
             ("/_default/stream", inside("_default", "stream"), 0),
             ("/abc", None, 400),

@@ -14,6 +14,7 @@
 //! 10 group generation 04 segment                 how many bytes of a journal segment its chunks refer to
 //! 10 group generation 05 incarnation             a stream with chunks that are still to be swept
 //! 10 group generation 06 deadline bucket 00 name a stream that time alone will change
+//! 10 group generation 07 blob                    a blob that is being uploaded
 //! 10 group generation 20 bucket                  group 0: a bucket
 //! 10 group generation 21 bucket                  how many stream rows of a bucket the group holds
 //! 10 group generation 22 begun                   group 0: a bucket that is being deleted
@@ -102,6 +103,15 @@ pub enum Key<'a> {
         /// The segment.
         segment: u64,
     },
+    /// A [`BlobRow`](crate::stream::BlobRow): a blob that is being uploaded.
+    Blob {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+        /// The blob.
+        blob: u64,
+    },
     /// Nothing: the stream is deleted, its chunks are still to be swept. Or a [`number`]: it is trimmed, the chunks that
     /// end there or before are still to be swept.
     Trash {
@@ -180,6 +190,7 @@ const CHUNK: u8 = 0x03;
 const SEGMENT_LIVE: u8 = 0x04;
 const TRASH: u8 = 0x05;
 const DEADLINE: u8 = 0x06;
+const BLOB: u8 = 0x07;
 const BUCKET: u8 = 0x20;
 const BUCKET_COUNT: u8 = 0x21;
 const DELETING: u8 = 0x22;
@@ -312,6 +323,11 @@ impl<'a> Key<'a> {
             }
             Self::Buckets { group, generation } => key = row_prefix(group, generation, BUCKETS),
             Self::Sealed { group, generation } => key = row_prefix(group, generation, SEALED),
+            Self::Blob {
+                group,
+                generation,
+                blob,
+            } => key = incarnation_prefix(group, generation, BLOB, blob),
         }
         key.into()
     }
@@ -415,6 +431,11 @@ impl<'a> Key<'a> {
                     },
                     BUCKETS => Self::Buckets { group, generation },
                     SEALED => Self::Sealed { group, generation },
+                    BLOB => Self::Blob {
+                        group,
+                        generation,
+                        blob: rest.try_get_u64().ok()?,
+                    },
                     _ => return None,
                 }
             }
@@ -552,6 +573,12 @@ impl KeyRange {
     #[must_use]
     pub fn deleting(group: u32, generation: u64) -> Self {
         Self::of_prefix(&row_prefix(group, generation, DELETING))
+    }
+
+    /// All blobs of a generation that are being uploaded.
+    #[must_use]
+    pub fn blobs(group: u32, generation: u64) -> Self {
+        Self::of_prefix(&row_prefix(group, generation, BLOB))
     }
 
     /// All keys that begin so.

@@ -118,8 +118,9 @@ fn values_are_written_as_they_were_by_the_first_release() {
         place,
         len: 1024,
         crc32c: 0xdead_beef,
+        ends: true,
     };
-    assert_eq!(hex(&chunk.encode()), "010002ac028008effdb6f50d");
+    assert_eq!(hex(&chunk.encode()), "010002ac028008effdb6f50d01");
     assert_eq!(Chunk::decode(&chunk.encode()), Ok(chunk));
 
     assert_eq!(hex(&number::encode(258)), "0000000000000102");
@@ -196,7 +197,7 @@ fn the_last_generation_of_the_last_group_has_a_range_too() {
 
 fn any_key() -> impl Strategy<Value = (u8, u32, u64, u64, u64, String, String)> {
     (
-        0..10_u8,
+        0..11_u8,
         0..3_u32,
         0..3_u64,
         0..3_u64,
@@ -242,6 +243,11 @@ fn key<'a>(parts: &'a (u8, u32, u64, u64, u64, String, String)) -> Key<'a> {
             bucket,
             name,
         },
+        9 => Key::Blob {
+            group,
+            generation,
+            blob: incarnation,
+        },
         _ => Key::Chunk {
             group,
             generation,
@@ -269,6 +275,7 @@ fn rank<'a>(key: Key<'a>) -> (u8, u64, u64, u8, Key<'a>) {
         Key::Deleting { group, generation, .. } => (5, group.into(), generation, 0x22, key),
         Key::Buckets { group, generation } => (5, group.into(), generation, 0x23, key),
         Key::Sealed { group, generation } => (5, group.into(), generation, 0x24, key),
+        Key::Blob { group, generation, .. } => (5, group.into(), generation, 7, key),
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Chunk {
     pub len: u32,
     /// Checksum of these bytes, looked at by every read from a disk.
     pub crc32c: u32,
+    /// Whether an append ends with it: longer ones take several chunks.
+    pub ends: bool,
 }
 
 /// A place that holds bytes.

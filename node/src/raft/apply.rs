@@ -16,7 +16,7 @@ use super::machine::{Machine, State, damaged};
 use super::types::{Answer, Entry, Envelope, LogId, Payload, StoredMembership};
 use crate::keys::{Chunk, Key, KeyRange, Place, number};
 use crate::stream::{
-    Claim, Command, Loaded, Moment, Offset, Op, RowChange, Stored, StreamName, StreamRow, Transition, apply,
+    BlobChange, Claim, Command, Loaded, Moment, Offset, Op, RowChange, Stored, StreamName, StreamRow, Transition, apply,
 };
 
 /// The most bytes one chunk row stands for: what is read from a disk, and verified, at once.
@@ -112,10 +112,13 @@ impl Machine {
             Op::Create(_) => changes.buckets.sealed(self.rows_of(state))?,
             _ => 0,
         };
+        let blob = command.blob().and_then(|blob| state.uploads.get(&blob)).cloned();
         let loaded = Loaded {
             row: row.as_deref(),
             claim: claim.as_ref(),
             sealed,
+            blob: blob.as_ref(),
+            uploads: state.uploads.len(),
         };
         let moment = Moment {
             index: id.index,
@@ -134,7 +137,14 @@ impl Machine {
         changes.buckets.count(rows, &command.stream, row.is_some(), is)?;
         if let Some(stored) = transition.stored {
             self.store(state, changes, id.index, &stored, &command.body)?;
+            // A blob is read once in a while and from its beginning: it must not drive out what tailing readers want.
+            if command.blob().is_none() {
+                changes
+                    .cached
+                    .push((stored.incarnation, stored.offset.0, command.body.clone()));
+            }
         }
+        self.blobs(state, changes, transition.blobs);
         match transition.row {
             RowChange::Keep => {}
             RowChange::Put(row) => {
@@ -160,16 +170,7 @@ impl Machine {
             // Claims that this batch has put come before the range that takes them all away.
             let producers = KeyRange::producers(group, generation, incarnation);
             changes.batch.delete_range(producers.from, producers.to);
-            changes.batch.put(
-                Key::Trash {
-                    group,
-                    generation,
-                    incarnation,
-                }
-                .encode(),
-                Bytes::new(),
-            );
-            changes.trash = true;
+            self.discard(state, changes, incarnation);
         }
         Ok(transition.outcome)
     }
@@ -215,6 +216,38 @@ impl Machine {
         }
     }
 
+    /// Does to blobs what the law says. Their rows are few, and all in memory.
+    fn blobs(&self, state: &mut State, changes: &mut Changes, blobs: BlobChange) {
+        let (group, generation) = (self.group, state.generation);
+        let key = |blob| Key::Blob {
+            group,
+            generation,
+            blob,
+        };
+        if let Some((blob, row)) = blobs.put {
+            changes.batch.put(key(blob).encode(), row.encode());
+            state.uploads.insert(blob, row);
+        }
+        if let Some(blob) = blobs.over {
+            changes.batch.delete(key(blob).encode());
+            state.uploads.remove(&blob);
+        }
+        for blob in blobs.dropped {
+            self.discard(state, changes, blob);
+        }
+    }
+
+    /// The chunks of an incarnation are garbage from now on.
+    fn discard(&self, state: &State, changes: &mut Changes, incarnation: u64) {
+        let key = Key::Trash {
+            group: self.group,
+            generation: state.generation,
+            incarnation,
+        };
+        changes.batch.put(key.encode(), Bytes::new());
+        changes.trash = true;
+    }
+
     fn claim(&self, state: &State, changes: &Changes, incarnation: u64, id: &str) -> io::Result<Option<Claim>> {
         if let Some(claim) = changes.claims.get(&(incarnation, id.to_owned())) {
             return Ok(Some(*claim));
@@ -252,6 +285,7 @@ impl Machine {
         let mut offset = stored.offset.0;
         for (skip, piece) in (0_u64..).step_by(CHUNK_BYTES).zip(body.chunks(CHUNK_BYTES)) {
             offset += piece.len() as u64;
+            let ends = offset == stored.offset.0 + stored.len;
             let place = Place::Journal(storage::journal::Position {
                 offset: at.offset + skip,
                 ..at
@@ -260,6 +294,7 @@ impl Machine {
                 place,
                 len: piece.len() as u32,
                 crc32c: crc32c::crc32c(piece),
+                ends,
             };
             let key = Key::Chunk {
                 group,
@@ -273,7 +308,6 @@ impl Machine {
         if changes.segments.last() != Some(&at.segment) {
             changes.segments.push(at.segment);
         }
-        changes.cached.push((incarnation, stored.offset.0, body.clone()));
         Ok(())
     }
 

@@ -45,6 +45,7 @@ impl Taken {
             if let Key::Stream { bucket, name, .. } = Key::decode(key).map_err(damaged)? {
                 let row = StreamRow::decode(value).map_err(damaged)?;
                 living.insert(row.incarnation, row.earliest);
+                living.extend(row.snapshot.as_ref().map(|snapshot| (snapshot.blob, Offset(0))));
                 rows.push(ImageRow::Stream {
                     name: StreamName::from_parts(bucket, name),
                     row,
@@ -80,6 +81,13 @@ impl Taken {
         match machine.rows_of(&state).sealed()? {
             0 => {}
             at => rows.push(ImageRow::Sealed { at }),
+        }
+        for (blob, row) in &state.uploads {
+            living.insert(*blob, Offset(0));
+            rows.push(ImageRow::Blob {
+                blob: *blob,
+                row: row.clone(),
+            });
         }
         let (mut chunks, mut pinned) = (Vec::new(), BTreeSet::new());
         each_row(index, &KeyRange::all_chunks(group, generation), |key, value| {

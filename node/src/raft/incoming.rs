@@ -14,7 +14,7 @@ use storage::journal::{JournalError, Kind, Record};
 
 use super::buckets::Rows;
 use super::codec::BadBytes;
-use super::machine::{Machine, Position, damaged};
+use super::machine::{Machine, Position, damaged, uploads};
 use super::state_machine::ImageMeta;
 use crate::keys::{Chunk, Key, KeyRange, Place, number};
 use crate::stream::{ImageRow, Offset, decode_rows};
@@ -43,6 +43,7 @@ pub(super) struct Run {
     pub(super) end: u64,
     pub(super) len: u32,
     pub(super) crc32c: u32,
+    pub(super) ends: bool,
 }
 
 impl Incoming {
@@ -106,6 +107,14 @@ impl Incoming {
                 }
                 ImageRow::BucketCount { name, streams } => rows.put_streams(&mut batch, &name, streams),
                 ImageRow::Sealed { at } => rows.put_sealed(&mut batch, at),
+                ImageRow::Blob { blob, row } => {
+                    let key = Key::Blob {
+                        group,
+                        generation,
+                        blob,
+                    };
+                    batch.put(key.encode(), row.encode());
+                }
             }
         }
         self.machine.index.write(batch)
@@ -154,6 +163,7 @@ impl Incoming {
                     place: Place::Journal(placed.position),
                     len: run.len,
                     crc32c: run.crc32c,
+                    ends: run.ends,
                 };
                 let key = Key::Chunk {
                     group,
@@ -210,6 +220,7 @@ impl Machine {
             let mut guard = self.state();
             let state = &mut *guard;
             let group = self.group;
+            let uploads = uploads(&*self.index, group, incoming.generation)?;
             let mut batch = Batch::default();
             let old = KeyRange::generation(group, state.generation);
             batch.delete_range(old.from, old.to);
@@ -221,6 +232,7 @@ impl Machine {
             let segments: Vec<u64> = state.live.keys().copied().collect();
             state.put_live(&mut batch, group, segments);
             state.position = incoming.position.clone();
+            state.uploads = uploads;
             state.rows.clear();
             state.trash = false;
             self.index.write(batch)?;

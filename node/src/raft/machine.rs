@@ -23,7 +23,7 @@ use super::rows::RowCache;
 use super::tail_cache::TailCache;
 use super::types::{LogId, StoredMembership, log_id};
 use crate::keys::{Applied, Key, KeyRange, number};
-use crate::stream::{BadFormat, Offset, StreamName, StreamRow};
+use crate::stream::{BadFormat, BlobRow, Offset, StreamName, StreamRow};
 
 /// Version byte of what `raft` spells inside the applied row, and of the membership row.
 const VERSION: u8 = 1;
@@ -97,10 +97,14 @@ pub(super) struct State {
     pub(super) rows: RowCache,
     /// Bytes of each journal segment that this group's chunks refer to.
     pub(super) live: BTreeMap<u64, u64>,
+    /// The blobs that are being uploaded; as many as the law lets be.
+    pub(super) uploads: BTreeMap<u64, BlobRow>,
     /// Segments that snapshots under way need, and how many of them.
     pub(super) pins: BTreeMap<u64, usize>,
     /// Whether rows wait to be swept.
     pub(super) trash: bool,
+    /// Incarnations that are being read to a client that was promised all of it, and how many times: not swept yet.
+    pub(super) held: BTreeMap<u64, usize>,
 }
 
 /// How far the log was applied, and what came out.
@@ -151,6 +155,7 @@ impl Machine {
             }
             Ok(())
         })?;
+        let uploads = uploads(&*index, group, generation)?;
         log.set_flushed(position.applied);
         let state = State {
             generation,
@@ -159,8 +164,10 @@ impl Machine {
             position,
             rows: RowCache::new(rows_max),
             live,
+            uploads,
             pins: BTreeMap::new(),
             trash: true,
+            held: BTreeMap::new(),
         };
         Ok(Self {
             group,
@@ -272,12 +279,19 @@ impl Machine {
         }
         let (group, generation) = (self.group, state.generation);
         let heap = KeyRange::trash(group, generation);
-        let Some((trash, below)) = self.index.scan(&heap.from, &heap.to, 1)?.pop() else {
+        let mut next = None;
+        for (trash, below) in self.index.scan(&heap.from, &heap.to, state.held.len() + 1)? {
+            let Key::Trash { incarnation, .. } = Key::decode(&trash).map_err(damaged)? else {
+                return Err(io::Error::other("a row of another kind lies among the trash"));
+            };
+            if !state.held.contains_key(&incarnation) {
+                next = Some((trash, below, incarnation));
+                break;
+            }
+        }
+        let Some((trash, below, incarnation)) = next else {
             state.trash = false;
             return Ok(false);
-        };
-        let Key::Trash { incarnation, .. } = Key::decode(&trash).map_err(damaged)? else {
-            return Err(io::Error::other("a row of another kind lies among the trash"));
         };
         let chunks = if below.is_empty() {
             KeyRange::chunks(group, generation, incarnation)
@@ -395,6 +409,18 @@ pub(super) fn drop_other_generations(index: &dyn Index, group: u32, generation: 
         index.write(batch)?;
     }
     Ok(())
+}
+
+/// The blobs of a generation that are being uploaded.
+pub(super) fn uploads(index: &dyn Index, group: u32, generation: u64) -> io::Result<BTreeMap<u64, BlobRow>> {
+    let mut uploads = BTreeMap::new();
+    each_row(index, &KeyRange::blobs(group, generation), |key, value| {
+        if let Key::Blob { blob, .. } = Key::decode(key).map_err(damaged)? {
+            uploads.insert(blob, BlobRow::decode(value).map_err(damaged)?);
+        }
+        Ok(())
+    })?;
+    Ok(uploads)
 }
 
 /// Shows every row of a range, a page at a time.

@@ -52,7 +52,7 @@ pub use network::Transport;
 pub use propose::ProposeError;
 pub use status::{EntryId, GroupStatus};
 pub use tail_cache::TailCache;
-pub use view::{GroupView, ReadError};
+pub use view::{GroupView, Hold, ReadError};
 pub use wire::is_raft;
 
 /// Told what changed, after it can be read. Called while entries are applied: it must be quick and must not wait.

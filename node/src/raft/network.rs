@@ -299,6 +299,7 @@ async fn load(
                 end: end.0,
                 len: chunk.len,
                 crc32c: chunk.crc32c,
+                ends: chunk.ends,
             });
         }
         Ok((runs, tail))

@@ -10,7 +10,7 @@ use storage::journal::{Journal, JournalError, Position};
 use super::codec::next_index;
 use super::machine::{Machine, damaged};
 use crate::keys::{Chunk, Key, KeyRange, Place};
-use crate::stream::{BucketRow, Offset, StreamName, StreamRow};
+use crate::stream::{BlobRow, BucketRow, Offset, StreamName, StreamRow};
 
 /// Chunks looked up at once.
 const CHUNKS: usize = 64;
@@ -22,6 +22,26 @@ const READ_BYTES: u64 = 1 << 20;
 #[derive(Clone)]
 pub struct GroupView {
     pub(super) machine: Arc<Machine>,
+}
+
+/// Bytes that are not swept while this lives, though the stream was deleted or trimmed, or the snapshot replaced.
+pub struct Hold {
+    machine: Arc<Machine>,
+    incarnation: u64,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut state = self.machine.state();
+        if let Some(times) = state.held.get_mut(&self.incarnation) {
+            *times -= 1;
+            if *times == 0 {
+                state.held.remove(&self.incarnation);
+                // What was passed over is looked for again.
+                state.trash = true;
+            }
+        }
+    }
 }
 
 /// Why bytes cannot be read.
@@ -195,6 +215,60 @@ impl GroupView {
         let pieces = self.cached(incarnation, from.0, to.0);
         let found: usize = pieces.iter().map(Bytes::len).sum();
         (found as u64 == to.0.saturating_sub(from.0)).then_some(pieces)
+    }
+
+    /// The row of a stream, if there is one; what it keeps, and its newest snapshot, stays to be read while the holds
+    /// live. (Another node's state put in force may still take it away.)
+    ///
+    /// # Errors
+    /// If the index fails.
+    pub fn hold(&self, name: &StreamName) -> io::Result<Option<(Arc<StreamRow>, Vec<Hold>)>> {
+        let mut state = self.machine.state();
+        let Some(row) = self.machine.row(&mut state, name)? else {
+            return Ok(None);
+        };
+        let blob = row.snapshot.as_ref().map(|snapshot| snapshot.blob);
+        let hold = |incarnation| {
+            *state.held.entry(incarnation).or_default() += 1;
+            let machine = self.machine.clone();
+            Hold { machine, incarnation }
+        };
+        let holds = [Some(row.incarnation), blob].into_iter().flatten().map(hold).collect();
+        Ok(Some((row, holds)))
+    }
+
+    /// The blobs of the group that are being uploaded.
+    pub fn uploads(&self) -> Vec<(u64, BlobRow)> {
+        let state = self.machine.state();
+        state.uploads.iter().map(|(blob, row)| (*blob, row.clone())).collect()
+    }
+
+    /// Where appends end among the bytes `from..to`, which must be kept, the next ones only; and up to where that is all
+    /// of them: past `from`.
+    ///
+    /// # Errors
+    /// If the bytes are gone, or the index fails.
+    pub fn append_ends(&self, incarnation: u64, from: Offset, to: Offset) -> Result<(Vec<Offset>, Offset), ReadError> {
+        let generation = self.machine.state().generation;
+        let range = KeyRange::chunks_from(self.machine.group, generation, incarnation, from);
+        let page = self.machine.index.scan(&range.from, &range.to, CHUNKS)?;
+        let (mut ends, mut known) = (Vec::new(), from);
+        for (key, value) in page {
+            let Key::Chunk { end, .. } = Key::decode(&key).map_err(damaged)? else {
+                break;
+            };
+            if known >= to {
+                break;
+            }
+            if Chunk::decode(&value).map_err(damaged)?.ends {
+                ends.push(end);
+            }
+            known = end;
+        }
+        if known == from {
+            return Err(ReadError::Gone);
+        }
+        Ok((ends, known))
     }
 
     fn cached(&self, incarnation: u64, from: u64, to: u64) -> Vec<Bytes> {

@@ -258,6 +258,7 @@ mod tests {
                     end: 5,
                     len: 5,
                     crc32c: 9,
+                    ends: true,
                 }],
             },
         };

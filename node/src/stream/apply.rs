@@ -23,6 +23,7 @@ use super::offset::Offset;
 use super::outcome::{Accepted, Field, Outcome, Refusal};
 use super::producer::{Ruling, judge};
 use super::row::{Claim, Closing, StreamRow};
+use super::snapshot::{BlobChange, BlobRow};
 
 /// The rows a command concerns, as they are.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,6 +34,10 @@ pub struct Loaded<'a> {
     pub claim: Option<&'a Claim>,
     /// What the group is sealed at: see the law of buckets.
     pub sealed: u64,
+    /// The row of the command's blob, if that is being uploaded.
+    pub blob: Option<&'a BlobRow>,
+    /// How many blobs of the group are being uploaded.
+    pub uploads: usize,
 }
 
 /// Where in the history of its group a command is.
@@ -58,6 +63,8 @@ pub struct Transition {
     /// The incarnation whose producer rows and chunks are garbage now. Never that of a row put. (Chunks below a row's
     /// `earliest` are garbage, too; that is seen by comparing rows.)
     pub dropped: Option<u64>,
+    /// What happens to blobs.
+    pub blobs: BlobChange,
     /// The group's time after this, in Unix milliseconds. Never less than [`Moment::last_now_ms`].
     pub now_ms: u64,
 }
@@ -80,7 +87,7 @@ pub enum RowChange {
 /// The place of a body in its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
-    /// Of the row put.
+    /// Of the row put; or a blob.
     pub incarnation: u64,
     /// First byte.
     pub offset: Offset,
@@ -93,7 +100,12 @@ pub struct Stored {
 pub fn apply(loaded: Loaded<'_>, command: &Command, moment: Moment) -> Transition {
     let now_ms = command.now_ms.max(moment.last_now_ms);
     let over = loaded.row.filter(|row| row.is_over(now_ms));
-    let loaded = if over.is_some() { Loaded::default() } else { loaded };
+    let found = loaded.row;
+    let loaded = Loaded {
+        row: found.filter(|_| over.is_none()),
+        claim: loaded.claim.filter(|_| over.is_none()),
+        ..loaded
+    };
     let case = Case {
         loaded,
         body_len: command.body.len() as u64,
@@ -109,6 +121,7 @@ pub fn apply(loaded: Loaded<'_>, command: &Command, moment: Moment) -> Transitio
         Op::Tend => case.tend(),
         // Judged by `apply_bucket`: there is no stream of that name.
         Op::Bucket(_) => Err(Refusal::NotFound),
+        Op::Snapshot(op) => case.snapshot(&command.stream, op),
     });
     let mut transition = judged.unwrap_or_else(|refusal| case.unchanged(Outcome::Refused(refusal)));
     if let Some(over) = over {
@@ -117,16 +130,19 @@ pub fn apply(loaded: Loaded<'_>, command: &Command, moment: Moment) -> Transitio
             transition.row = RowChange::Delete;
         }
     }
+    if let Some(was) = found {
+        transition.drop_what_nothing_follows(was);
+    }
     transition
 }
 
 /// One command and what it finds.
 #[derive(Clone, Copy)]
-struct Case<'a> {
-    loaded: Loaded<'a>,
-    body_len: u64,
-    index: u64,
-    now_ms: u64,
+pub(super) struct Case<'a> {
+    pub(super) loaded: Loaded<'a>,
+    pub(super) body_len: u64,
+    pub(super) index: u64,
+    pub(super) now_ms: u64,
 }
 
 impl<'a> Case<'a> {
@@ -394,13 +410,14 @@ impl<'a> Case<'a> {
     }
 
     /// An answer, and time goes on: nothing else.
-    fn unchanged(self, outcome: Outcome) -> Transition {
+    pub(super) fn unchanged(self, outcome: Outcome) -> Transition {
         Transition {
             outcome,
             row: RowChange::Keep,
             claim: None,
             stored: None,
             dropped: None,
+            blobs: BlobChange::default(),
             now_ms: self.now_ms,
         }
     }
@@ -421,7 +438,7 @@ fn within_limits(stream: &StreamName, op: &Op) -> Result<(), Refusal> {
             append.seq.as_ref(),
             append.producer.as_ref(),
         ),
-        Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) => (None, None, None),
+        Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) | Op::Snapshot(_) => (None, None, None),
     };
     check(
         content_type.is_none_or(|text| text.len() <= CONTENT_TYPE_BYTES_MAX),

@@ -13,6 +13,7 @@ use super::lifetime::Lifetime;
 use super::name::{StreamName, group_of};
 use super::offset::Offset;
 use super::retention::Retention;
+use super::snapshot::{Publish, SnapshotOp};
 use super::versioned::{self, BadFormat};
 
 /// Version byte of an encoded command's meta.
@@ -52,6 +53,8 @@ pub enum Op {
     Tend,
     /// Something about the bucket as a whole; the command's stream is [`StreamName::of_bucket`].
     Bucket(BucketOp),
+    /// Something about its snapshots.
+    Snapshot(SnapshotOp),
 }
 
 /// `PUT`.
@@ -145,7 +148,7 @@ impl Command {
     #[must_use]
     pub fn belongs_to(&self, group: u32, groups: u32) -> bool {
         match self.op {
-            Op::Create(_) | Op::Append(_) | Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend => {
+            Op::Create(_) | Op::Append(_) | Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Snapshot(_) => {
                 group == group_of(&self.stream, groups)
             }
             Op::Bucket(BucketOp::Seal { .. }) => group < groups,
@@ -157,9 +160,10 @@ impl Command {
     /// carried there by the node.
     #[must_use]
     pub fn is_of_client(&self) -> bool {
-        match self.op {
+        match &self.op {
             Op::Create(_) | Op::Append(_) | Op::Delete(_) => true,
             Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) => false,
+            Op::Snapshot(op) => matches!(op, SnapshotOp::Begin { .. } | SnapshotOp::Trim { .. }),
         }
     }
 
@@ -168,7 +172,22 @@ impl Command {
     pub fn producer(&self) -> Option<&ProducerTuple> {
         match &self.op {
             Op::Append(append) => append.producer.as_ref(),
-            Op::Create(_) | Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) => None,
+            Op::Create(_) | Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) | Op::Snapshot(_) => {
+                None
+            }
+        }
+    }
+
+    /// The blob whose row must be looked for before the law can judge.
+    #[must_use]
+    pub fn blob(&self) -> Option<u64> {
+        match &self.op {
+            Op::Snapshot(
+                SnapshotOp::Part { blob, .. }
+                | SnapshotOp::Publish(Publish { blob, .. })
+                | SnapshotOp::Drop { blob, .. },
+            ) => Some(*blob),
+            _ => None,
         }
     }
 }

@@ -143,6 +143,15 @@ impl Condition {
         }
     }
 
+    /// Whether it holds for a stream in this life, whatever bytes its tags name.
+    #[must_use]
+    pub fn is_of_life(&self, incarnation: u64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Tags(tags) => tags.iter().any(|tag| tag.etag.incarnation == incarnation),
+        }
+    }
+
     /// `If-None-Match` on a read or HEAD: whether the client has exactly this already (answer 304).
     #[must_use]
     pub fn has(&self, etag: &ETag) -> bool {

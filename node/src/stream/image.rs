@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::bucket::BucketRow;
 use super::name::StreamName;
 use super::row::{Claim, StreamRow};
+use super::snapshot::BlobRow;
 use super::versioned::{self, BadFormat};
 
 /// Version byte of a block.
@@ -50,6 +51,13 @@ pub enum ImageRow {
     Sealed {
         /// Log index of group 0.
         at: u64,
+    },
+    /// A blob that is being uploaded.
+    Blob {
+        /// The blob.
+        blob: u64,
+        /// Its row.
+        row: BlobRow,
     },
 }
 

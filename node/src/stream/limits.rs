@@ -28,5 +28,12 @@ pub const PRODUCER_NUMBER_MAX: u64 = (1 << 53) - 1;
 /// late retry a second time, silently. A producer that starts anew should keep its id and raise its epoch.
 pub const PRODUCERS_MAX: u32 = 65_536;
 
+/// Largest blob of a snapshot, in bytes: the most `http.max_snapshot` may be set to. Every replica keeps it whole.
+pub const BLOB_BYTES_MAX: u64 = 1 << 30;
+
+/// How many snapshots may be uploaded at once to the streams of one group. Their rows are held in memory by every
+/// replica.
+pub const UPLOADS_MAX: usize = 64;
+
 /// Most entity tags in one `If-Match` or `If-None-Match`. The tags of `If-Match` travel through the log.
 pub const CONDITION_TAGS_MAX: usize = 16;

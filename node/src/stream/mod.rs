@@ -12,6 +12,7 @@
 //! | `apply`, `producer` | who may change what, and what is a repeat? |
 //! | `lifetime`, `retention` | when is a stream over, and what does it forget by itself? |
 //! | `bucket` | how does a bucket come and go, with its streams in many groups? |
+//! | `snapshot` | how is a snapshot uploaded, published, trimmed below? |
 //! | `plan` | which bytes answer a read? |
 //! | `image` | all rows of a group, out and in again |
 //! | `limits` | how big may things be? |
@@ -31,6 +32,7 @@ mod plan;
 mod producer;
 mod retention;
 mod row;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 pub(crate) mod versioned;
@@ -51,4 +53,5 @@ pub use outcome::{Accepted, Field, Outcome, Refusal, Standing};
 pub use plan::{ReadPlan, ReadRefusal, plan};
 pub use retention::{Mark, Retention};
 pub use row::{Claim, Closing, StreamRow};
+pub use snapshot::{BlobChange, BlobRow, Publish, SnapshotDone, SnapshotOp, SnapshotRef, SnapshotRefusal, may_publish};
 pub use versioned::BadFormat;

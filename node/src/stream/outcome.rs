@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::bucket::{BucketOutcome, BucketRefusal};
 use super::etag::ETag;
 use super::offset::Offset;
+use super::snapshot::{SnapshotDone, SnapshotRefusal};
 use super::versioned::{self, BadFormat};
 
 /// Version byte of an encoded outcome.
@@ -103,6 +104,8 @@ pub enum Outcome {
     },
     /// To a command on a bucket as a whole.
     Bucket(BucketOutcome),
+    /// Something was done about its snapshots.
+    Snapshot(SnapshotDone),
 }
 
 /// Why a command changed nothing.
@@ -170,6 +173,8 @@ pub enum Refusal {
     Full,
     /// `PUT`: its bucket does not take it.
     Bucket(BucketRefusal),
+    /// It was about a snapshot.
+    Snapshot(SnapshotRefusal),
 }
 
 /// What was too long or too large.
@@ -217,7 +222,8 @@ impl Outcome {
                 Refusal::Closed { standing } | Refusal::Conflict { standing, .. } | Refusal::StreamSeq { standing, .. },
             ) => Some(standing),
             Self::Refused(Refusal::IfMatch { standing }) => standing.as_ref(),
-            Self::Deleted | Self::Refused(_) | Self::Bucket(_) => None,
+            Self::Snapshot(SnapshotDone::Published { standing } | SnapshotDone::Trimmed { standing }) => Some(standing),
+            Self::Deleted | Self::Bucket(_) | Self::Snapshot(_) | Self::Refused(_) => None,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::lifetime::Lifetime;
 use super::offset::Offset;
 use super::outcome::Standing;
 use super::retention::{Mark, Retention};
+use super::snapshot::SnapshotRef;
 use super::versioned::{self, BadFormat};
 
 /// Version byte of an encoded stream row.
@@ -47,6 +48,8 @@ pub struct StreamRow {
     pub marks: Vec<Mark>,
     /// When it was last appended to or closed, or else created, in Unix milliseconds of the group's time.
     pub written_ms: u64,
+    /// The newest snapshot, if one was published. Few streams have one: it must not make all rows larger.
+    pub snapshot: Option<Box<SnapshotRef>>,
 }
 
 /// How a stream was closed.
@@ -90,6 +93,7 @@ impl StreamRow {
             retention: Retention::default(),
             marks: Vec::new(),
             written_ms: now_ms,
+            snapshot: None,
         }
     }
 

@@ -29,6 +29,7 @@ fn row(incarnation: u64, tail: u64) -> StreamRow {
         retention: Retention::default(),
         marks: Vec::new(),
         written_ms: 0,
+        snapshot: None,
     }
 }
 

@@ -313,7 +313,6 @@ fn what_is_not_there_yet_answers_501_with_a_sentence() {
         server.create("s").await;
         for (method, path, headers) in [
             ("PUT", "/v1/stream/fork", &[("stream-forked-from", "/v1/stream/s")][..]),
-            ("GET", "/some-bucket/stream/snapshot", &[]),
             ("GET", "/v1/stream/__ds/subscriptions/x", &[]),
         ] {
             let answer = server.call_at(method, path, headers, b"").await;

@@ -10,6 +10,7 @@
 //! | `bad_input` | what does a client get that sends what no client should? |
 //! | `buckets` | what are buckets, and where do both shapes of a URL lead? |
 //! | `lifetime` | when is a stream over, and what does it forget? |
+//! | `snapshots` | are snapshots published whole or not at all, and sent with what came after them? |
 //! | `cluster` | does every node of three answer alike? |
 //! | `admin` | what does a node say about itself? |
 
@@ -24,3 +25,4 @@ mod live;
 mod packing;
 mod reading;
 mod server;
+mod snapshots;

@@ -17,6 +17,7 @@ mod power_loss;
 mod rolling_restart;
 mod rough_network;
 mod snapshot_catch_up;
+mod snapshots_race_trims;
 mod swarm;
 
 /// A scenario in the list.
@@ -31,7 +32,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ALL: [Entry; 18] = [
+pub const ALL: [Entry; 19] = [
     Entry {
         name: "fair-weather",
         about: "nothing goes wrong",
@@ -116,6 +117,11 @@ pub const ALL: [Entry; 18] = [
         name: "buckets-race",
         about: "buckets are deleted while others create streams in them",
         scenario: |_| buckets_race::buckets_race(),
+    },
+    Entry {
+        name: "snapshots-race-trims",
+        about: "snapshots are published, read and replaced while streams grow, are trimmed and come again",
+        scenario: snapshots_race_trims::snapshots_race_trims,
     },
     Entry {
         name: "swarm",

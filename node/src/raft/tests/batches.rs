@@ -8,19 +8,46 @@ use super::*;
 use crate::raft::log::GroupLog;
 use crate::raft::machine::Machine;
 use crate::raft::types::{Entry, Envelope, Payload, log_id};
+use crate::stream::Publish;
 
 fn commands() -> impl Strategy<Value = Vec<Command>> {
     let stream = (0..3_u8).prop_map(|number| format!("s{number}"));
     let producer = prop_oneof![Just(None), ((0..2_u8), (0..2_u64), (0..4_u64)).prop_map(Some)];
-    let one = (0..10_u8, stream, producer, 1..20_usize).prop_map(|(kind, stream, producer, len)| match kind {
-        0..3 => create(&stream, &vec![kind; len]),
-        3 => delete(&stream),
-        _ => {
-            let names = ["p", "q"];
-            let producer = producer.map(|(id, epoch, seq)| (names[usize::from(id)], epoch, seq));
-            append_by(&stream, &vec![kind; len], producer)
-        }
-    });
+    let place = (0..25_u64, 0..3_u64);
+    let one =
+        (0..16_u8, stream, producer, 1..20_usize, place).prop_map(
+            |(kind, stream, producer, len, (blob, at))| match kind {
+                0..3 => create(&stream, &vec![kind; len]),
+                3 => delete(&stream),
+                // A blob is the index of the entry that begins it: now and then these meet.
+                10..12 => snapshot(
+                    &stream,
+                    SnapshotOp::Begin {
+                        offset: Offset(at),
+                        if_match: None,
+                    },
+                    &[],
+                ),
+                12..14 => snapshot(&stream, SnapshotOp::Part { blob, at }, &vec![kind; len]),
+                14 => {
+                    let publish = Publish {
+                        blob,
+                        offset: Offset(at),
+                        len: 0,
+                        content_type: "a/b".into(),
+                        digest: [0; 32],
+                        trim: len > 10,
+                    };
+                    snapshot(&stream, SnapshotOp::Publish(publish), &[])
+                }
+                15 => snapshot(&stream, SnapshotOp::Drop { blob, len: 0 }, &[]),
+                _ => {
+                    let names = ["p", "q"];
+                    let producer = producer.map(|(id, epoch, seq)| (names[usize::from(id)], epoch, seq));
+                    append_by(&stream, &vec![kind; len], producer)
+                }
+            },
+        );
     prop::collection::vec(one, 1..60)
 }
 

@@ -1,6 +1,7 @@
 //! Three nodes in one process.
 
 use super::*;
+use crate::stream::{Publish, SnapshotDone};
 
 struct Three {
     nodes: Vec<Node>,
@@ -32,16 +33,30 @@ impl Three {
     }
 
     /// Proposes to whoever leads until it is stored.
-    async fn store(&self, command: Command) {
+    async fn store(&self, command: Command) -> Outcome {
         for _ in 0..200 {
             let leader = self.leader(0).await;
             match self.groups[leader].propose(0, command.clone(), soon()).await {
-                Ok(_) => return,
+                Ok(outcome) => return outcome,
                 Err(ProposeError::NotLeader) => rt::sleep(Duration::from_millis(10)).await,
                 Err(error) => panic!("{error}"),
             }
         }
         panic!("nobody took it");
+    }
+
+    /// Begins an upload and stores its first part.
+    async fn upload(&self, stream: &str, part: &[u8]) -> u64 {
+        let offset = Offset(3);
+        let Outcome::Snapshot(SnapshotDone::Begun { blob }) = self
+            .store(snapshot(stream, SnapshotOp::Begin { offset, if_match: None }, b""))
+            .await
+        else {
+            panic!("it has not begun");
+        };
+        self.store(snapshot(stream, SnapshotOp::Part { blob, at: 0 }, part))
+            .await;
+        blob
     }
 
     async fn same_everywhere(&self) {
@@ -168,6 +183,17 @@ fn a_follower_that_fell_behind_gets_a_snapshot_with_its_producers() {
         let leader = three.leader(0).await;
         let asleep = (leader + 1) % 3;
         three.nodes[asleep].stop(three.groups[asleep].clone(), true).await;
+        let published = three.upload("a", &[7; 300_000]).await;
+        let publish = Publish {
+            blob: published,
+            offset: Offset(3),
+            len: 300_000,
+            content_type: "a/b".into(),
+            digest: [0; 32],
+            trim: false,
+        };
+        three.store(snapshot("a", SnapshotOp::Publish(publish), b"")).await;
+        let open = three.upload("a", b"not all of it").await;
         for number in 0..60_u64 {
             let producer = Some(("p", 0, number));
             three
@@ -216,6 +242,22 @@ fn a_follower_that_fell_behind_gets_a_snapshot_with_its_producers() {
         );
         assert_eq!(content(groups, 0, "b").await.unwrap(), [9; 20_000]);
         assert_eq!(content(groups, 0, "old").await, None);
+        let view = groups.view(0);
+        assert_eq!(view.uploads().iter().map(|(blob, _)| *blob).collect::<Vec<_>>(), [open]);
+        let newest = view.row(&name("a")).unwrap().unwrap().snapshot.clone().unwrap();
+        assert_eq!((newest.offset, newest.blob), (Offset(3), published));
+        for (blob, expected) in [(published, vec![7; 300_000]), (open, b"not all of it".to_vec())] {
+            let pieces = view.read(blob, Offset(0), Offset(expected.len() as u64)).await.unwrap();
+            assert!(pieces.concat() == expected, "blob {blob}");
+        }
+        let ends = |from| {
+            view.append_ends(
+                view.row(&name("a")).unwrap().unwrap().incarnation,
+                Offset(from),
+                Offset(9),
+            )
+        };
+        assert_eq!(ends(0).unwrap().0[..2], [Offset(6), Offset(8)]);
         assert_eq!(groups.status()[0].snapshots, 1);
         assert_eq!(
             groups.status()[0].flushed.map(|id| id.index > 40),

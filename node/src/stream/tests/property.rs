@@ -184,6 +184,9 @@ proptest! {
                 ImageRow::Producer { incarnation, id, claim } => {
                     restored.claims.insert((incarnation, id), claim);
                 }
+                ImageRow::Blob { blob, row } => {
+                    restored.uploads.insert(blob, row);
+                }
                 other => panic!("a stream's image holds no {other:?}"),
             }
         }
