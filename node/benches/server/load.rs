@@ -12,41 +12,41 @@ use serde_json::{Value, json};
 
 /// A load. Streams are created first; the creation is not measured.
 #[derive(Clone, Copy)]
-pub struct Load {
+pub(crate) struct Load {
     /// How many streams take the appends in turn.
-    pub streams: usize,
+    pub(crate) streams: usize,
     /// How many connections append.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// Bytes of a body.
-    pub body: usize,
+    pub(crate) body: usize,
     /// How long.
-    pub span: Duration,
+    pub(crate) span: Duration,
 }
 
 /// What came of it.
-pub struct Run {
+pub(crate) struct Run {
     /// Appends answered 2xx.
-    pub acknowledged: u64,
+    pub(crate) acknowledged: u64,
     /// Everything else.
-    pub failed: u64,
+    pub(crate) failed: u64,
     span: Duration,
     /// Sorted latencies in µs.
     latencies_us: Vec<u64>,
 }
 
 /// The name of the stream at a place.
-pub fn stream_name(at: usize) -> String {
+pub(crate) fn stream_name(at: usize) -> String {
     format!("bench-{at}")
 }
 
 impl Load {
     /// Appends for the span of the load.
-    pub async fn append(&self, authorities: &[String]) -> Run {
+    pub(crate) async fn append(&self, authorities: &[String]) -> Run {
         self.run(authorities, u64::MAX).await
     }
 
     /// Appends until so many are acknowledged, for the span at most.
-    pub async fn append_count(&self, authorities: &[String], count: usize) -> Run {
+    pub(crate) async fn append_count(&self, authorities: &[String], count: usize) -> Run {
         self.run(authorities, count as u64).await
     }
 
@@ -123,7 +123,7 @@ impl Load {
 
 impl Run {
     /// Acknowledged appends per second.
-    pub fn per_second(&self) -> f64 {
+    pub(crate) fn per_second(&self) -> f64 {
         self.acknowledged as f64 / self.span.as_secs_f64()
     }
 
@@ -133,7 +133,7 @@ impl Run {
     }
 
     /// For a person.
-    pub fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let (p50, p99) = (self.quantile_us(0.5) as f64 / 1e3, self.quantile_us(0.99) as f64 / 1e3);
         let failed = if self.failed == 0 {
             String::new()
@@ -147,7 +147,7 @@ impl Run {
     }
 
     /// For a machine.
-    pub fn figures(&self, more: Option<Value>) -> Value {
+    pub(crate) fn figures(&self, more: Option<Value>) -> Value {
         json!({
             "acknowledged": self.acknowledged, "failed": self.failed, "per_second": self.per_second(),
             "p50_us": self.quantile_us(0.5), "p99_us": self.quantile_us(0.99), "more": more,

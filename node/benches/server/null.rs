@@ -12,13 +12,13 @@ use net::rt;
 use net::serve::{Limits, Protocol, Shutdown, serve_connection};
 
 /// Serves for as long as the benchmark runs; answers where.
-pub async fn serve() -> io::Result<String> {
+pub(crate) async fn serve() -> io::Result<String> {
     let listener = rt::TcpListener::bind("127.0.0.1:0").await?;
     let authority = listener.local_addr()?.to_string();
-    rt::spawn("null server", async move {
+    let serving = rt::spawn("null server", async move {
         while let Ok((stream, _)) = listener.accept().await {
             let _ = stream.set_nodelay(true);
-            rt::spawn("null connection", async move {
+            let answering = rt::spawn("null connection", async move {
                 let answer = service_fn(|request: Request<Incoming>| async move {
                     let _ = request.into_body().collect().await;
                     let answer = Response::builder().status(204).body(Empty::<Bytes>::new());
@@ -33,7 +33,10 @@ pub async fn serve() -> io::Result<String> {
                 )
                 .await;
             });
+            // They go on by themselves.
+            drop(answering);
         }
     });
+    drop(serving);
     Ok(authority)
 }

@@ -13,10 +13,10 @@ use http_body_util::Full;
 use net::serve::Client;
 
 /// A server process and where it answers.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     /// `127.0.0.1:port`.
-    pub authority: String,
+    pub(crate) authority: String,
     arguments: Vec<String>,
 }
 
@@ -37,20 +37,20 @@ impl Server {
     }
 
     /// SIGKILL.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     /// Starts it again with the same arguments.
-    pub fn again(&mut self) -> io::Result<()> {
+    pub(crate) fn again(&mut self) -> io::Result<()> {
         self.kill();
         self.child = spawn(&self.arguments)?;
         Ok(())
     }
 
     /// User and system time it has taken, in µs (ten milliseconds' grain).
-    pub fn cpu_us(&self) -> u64 {
+    pub(crate) fn cpu_us(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
         // After the name in parentheses: state is field 3, utime and stime are fields 14 and 15, in ticks of 10 ms.
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
@@ -59,7 +59,7 @@ impl Server {
     }
 
     /// Resident memory in KiB: now, and at its highest.
-    pub fn memory_kib(&self) -> (u64, u64) {
+    pub(crate) fn memory_kib(&self) -> (u64, u64) {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let of = |name: &str| {
             let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
@@ -72,7 +72,7 @@ impl Server {
     }
 
     /// Waits until `path` answers 200.
-    pub async fn ready(&self, client: &Client, path: &str) -> Duration {
+    pub(crate) async fn ready(&self, client: &Client, path: &str) -> Duration {
         let began = Instant::now();
         loop {
             let request = Request::get(format!("http://{}{path}", self.authority)).body(Full::new(Bytes::new()));
@@ -102,7 +102,7 @@ fn spawn(arguments: &[String]) -> io::Result<Child> {
 }
 
 /// One node with its data below `folder`.
-pub fn one(folder: &Path) -> io::Result<Server> {
+pub(crate) fn one(folder: &Path) -> io::Result<Server> {
     let authority = format!("127.0.0.1:{}", free_port()?);
     let data = folder.join("data").display().to_string();
     let arguments = ["serve", "--listen", &authority, "--data-dir", &data]
@@ -112,7 +112,7 @@ pub fn one(folder: &Path) -> io::Result<Server> {
 }
 
 /// Three nodes that know each other.
-pub fn three(folder: &Path) -> io::Result<Vec<Server>> {
+pub(crate) fn three(folder: &Path) -> io::Result<Vec<Server>> {
     let authorities: Vec<String> = (0..3)
         .map(|_| Ok(format!("127.0.0.1:{}", free_port()?)))
         .collect::<io::Result<_>>()?;
