@@ -1,10 +1,5 @@
 //! The documents say what the server does: every error code is in docs/api.md with its status, and no other.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this test reads the sources: it stands outside every node"
-)]
-
 use std::{collections::BTreeSet, fs, path::Path};
 
 fn text(path: &str) -> String {
