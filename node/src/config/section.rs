@@ -209,6 +209,9 @@ pub struct Raft {
     pub rpc_deadline: Duration,
     /// Most entries in one message to a peer. Default 256, 1 to 10000.
     pub batch_entries: u64,
+    /// Most messages with entries that one group has on their way to one peer. Default 4, 1 to 64: more carry further
+    /// over a long line, fewer gather larger batches.
+    pub appends_in_flight: u64,
     /// A snapshot is made after so many entries. Default 50000, 10 to 10000000: seldom enough to cost nothing, often
     /// enough that the log stays small and a restart replays little.
     pub snapshot_entries: u64,
@@ -228,6 +231,7 @@ impl Default for Raft {
             lease: Duration::from_millis(1000),
             rpc_deadline: Duration::from_secs(2),
             batch_entries: 256,
+            appends_in_flight: 4,
             snapshot_entries: 50_000,
             keep_entries: 10_000,
             snapshot_chunk: MIB,

@@ -206,6 +206,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!("raft.lease", time raft.lease, Duration::ZERO, secs(60)),
     setting!("raft.rpc_deadline", time raft.rpc_deadline, ms(10), secs(60)),
     setting!("raft.batch_entries", number raft.batch_entries, 1, 10_000),
+    setting!("raft.appends_in_flight", number raft.appends_in_flight, 1, 64),
     setting!("raft.snapshot_entries", number raft.snapshot_entries, 10, 10_000_000),
     setting!("raft.keep_entries", number raft.keep_entries, 0, 10_000_000),
     setting!("raft.snapshot_chunk", size raft.snapshot_chunk, 4 * KIB, 16 * MIB),

@@ -19,6 +19,7 @@ use super::fate::Fate;
 use super::incoming::Incoming;
 use super::machine::{Machine, Position};
 use super::network::{Network, Transport, answered};
+use super::pipeline::Window;
 use super::reads::ReadDesk;
 use super::state_machine::{Image, StateMachine, meta_of};
 use super::types::{Member, Types};
@@ -27,6 +28,9 @@ use super::{Lead, Settings};
 
 /// Proposals of one group that may be under way.
 const PROPOSALS: usize = 4096;
+
+/// Bytes of entries on their way to one follower beyond which the next ones wait.
+const WINDOW_BYTES: usize = 4 << 20;
 
 /// How long an unfinished transfer of a snapshot is kept without a word of its sender.
 const SILENCE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -75,6 +79,10 @@ impl Group {
             transport,
             deadline: raft_settings.rpc_deadline,
             pause: raft_settings.heartbeat,
+            window: Window {
+                requests: usize::try_from(raft_settings.appends_in_flight).unwrap_or(1),
+                bytes: WINDOW_BYTES,
+            },
             piece_bytes: usize::try_from(raft_settings.snapshot_chunk).unwrap_or(usize::MAX),
         };
         let log = machine.log.clone();

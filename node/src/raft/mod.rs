@@ -8,7 +8,7 @@
 //! | `machine`, `apply`, `rows`, `buckets`, `tail_cache` | how do committed entries become rows and bytes? |
 //! | `state_machine`, `image`, `incoming` | how does a follower that fell behind get the state whole? |
 //! | `view` | how are rows and bytes read, and never served damaged? |
-//! | `network`, `wire` | how do groups of different nodes talk? |
+//! | `network`, `pipeline`, `wire` | how do groups of different nodes talk? |
 //! | `janitor` | what is flushed, purged and freed, and when? |
 //! | `reads` | as of when may a read be answered? |
 //! | `propose`, `lead`, `status`, `fate` | what can be asked of a group, and when must the node end? |
@@ -28,6 +28,7 @@ mod log;
 mod log_reader;
 mod machine;
 mod network;
+mod pipeline;
 mod propose;
 mod reads;
 mod recovery;

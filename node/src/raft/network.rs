@@ -7,8 +7,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream::{FuturesOrdered, StreamExt};
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::stream::{BoxStream, FuturesOrdered, Stream, StreamExt};
 use net::rt;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{Backoff, RPCOption};
@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 
 use super::image::{Taken, TakenChunk};
 use super::incoming::Run;
+use super::pipeline::{Pipeline, Told, Window};
 use super::state_machine::{Image, ImageSnapshot};
 use super::types::{Member, Types, Vote};
 use super::view::{Fetch, ReadError, fetch};
@@ -76,6 +77,8 @@ pub(super) struct Network {
     pub(super) deadline: Duration,
     /// The pause before a node that could not be reached is tried again.
     pub(super) pause: Duration,
+    /// What may be on its way to one follower.
+    pub(super) window: Window,
     /// Bytes in one piece of a snapshot.
     pub(super) piece_bytes: usize,
 }
@@ -89,6 +92,7 @@ impl RaftNetworkFactory<Types> for Network {
             group,
             deadline,
             pause,
+            window,
             piece_bytes,
             ..
         } = *self;
@@ -99,6 +103,7 @@ impl RaftNetworkFactory<Types> for Network {
             transport: self.transport.clone(),
             deadline,
             pause,
+            window,
             piece_bytes,
         }
     }
@@ -113,6 +118,7 @@ pub(super) struct Line {
     transport: Arc<dyn Transport>,
     deadline: Duration,
     pause: Duration,
+    window: Window,
     piece_bytes: usize,
 }
 
@@ -339,6 +345,25 @@ impl RaftNetworkV2<Types> for Line {
         };
         self.call(APPEND, RPCTypes::AppendEntries, wire::encode_append(&rpc), deadline)
             .await
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Told>, RPCError<Types>>>
+    where
+        S: Stream<Item = Append> + OptionalSend + Unpin + 'static,
+    {
+        // One that waits behind others waits as long as they do, with or without entries.
+        let deadline = option.soft_ttl().max(self.deadline);
+        let line = self.clone();
+        let send = move |request: Append| {
+            let (line, parts) = (line.clone(), wire::encode_append(&request));
+            async move { line.call(APPEND, RPCTypes::AppendEntries, parts, deadline).await }
+        };
+        let pipeline = Pipeline::new(input, self.window, send);
+        ready(Ok(pipeline.boxed())).boxed()
     }
 
     async fn vote(&mut self, rpc: Ask, option: RPCOption) -> Result<Asked, RPCError<Types>> {

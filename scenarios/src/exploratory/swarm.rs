@@ -23,6 +23,9 @@ pub(super) fn swarm(dice: &Dice) -> Scenario {
     scenario.streams = throw.random_range(1..=4);
     scenario.storm = Duration::from_secs(throw.random_range(8..=20));
     set_up(&mut scenario, throw);
+    // From a stream of its own: what older seeds mean stays as it was.
+    let in_flight = dice.stream("swarm: appends in flight").random_range(0..4);
+    scenario.shape.config.raft.appends_in_flight = [1, 2, 4, 16][in_flight];
     scenario.clients = clients(throw);
     scenario.nemeses = nemeses(throw, nodes, groups);
     scenario

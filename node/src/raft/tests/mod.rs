@@ -179,6 +179,7 @@ impl Node {
             lease: Duration::from_millis(50),
             rpc_deadline: Duration::from_millis(1000),
             batch_entries: 64,
+            appends_in_flight: 4,
             snapshot_entries: 1_000_000,
             keep_entries: 10,
             snapshot_chunk: 4 << 10,
