@@ -42,9 +42,10 @@ const LOOK: Duration = Duration::from_millis(250);
 const LOOK_AT: usize = 64;
 
 /// Whether a stream may be created in a bucket.
-enum Door {
+pub(crate) enum Door {
     /// Yes: it was live as of this index of group 0.
     Open(u64),
+    /// No.
     Shut(BucketRefusal),
 }
 
@@ -79,7 +80,7 @@ impl Core {
     }
 
     /// As of which index of group 0, at least `at_least`, the bucket is live. Waits while it is being deleted.
-    async fn enter(
+    pub(crate) async fn enter(
         &self,
         bucket: &str,
         missing: Missing,

@@ -3,7 +3,7 @@
 //! | module | the question |
 //! |---|---|
 //! | [`stream`] | the law: what may a command do, what may a reader see? Pure |
-//! | [`write`](mod@write), [`read`] | the two journeys |
+//! | [`write`](mod@write), [`read`], `fork` | the journeys |
 //! | `renew` | how does a read prolong a stream's life? |
 //! | `bucket`, `listing` | the journeys that concern whole buckets |
 //! | `tail` | who waits for which stream? |
@@ -23,6 +23,7 @@ pub mod cluster;
 pub mod config;
 mod desk;
 mod door;
+mod fork;
 mod http;
 pub mod keys;
 mod listing;

@@ -87,8 +87,8 @@ fn gather(views: &[(GroupView, u64)], bucket: &str, listing: &Listing) -> io::Re
                     break 'group;
                 }
                 after = Some(name.clone());
-                // What is over is swept soon, and shown to nobody until then.
-                if !row.is_over(*now_ms) {
+                // What is over is swept soon, and shown to nobody until then; nor is what is kept for its forks only.
+                if !row.gone && !row.is_over(*now_ms) {
                     page.put(name, row, listing.limit);
                 }
             }

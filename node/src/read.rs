@@ -4,7 +4,10 @@
 //! committed, and the read waits until this node has applied as much. The leader says what time it is, too: a stream that
 //! is over by then is not simply taken for gone, the log is asked to let it go, so that no later leader with another
 //! clock sees it again. Then the law plans which bytes answer, and a
-//! [`Reading`] fetches them when they are wanted: from the tail cache, else from the journal, checked either way.
+//! [`Reading`] fetches them when they are wanted: from the tail cache, else from the journal, checked either way. If the
+//! stream is a fork, some of them are another stream's (`lineage`).
+
+mod lineage;
 
 mod onward;
 
@@ -19,6 +22,7 @@ use crate::{
     raft::{GroupView, Hold, Lead},
     stream::{Lifetime, Offset, ReadPlan, ReadRefusal, StreamName, StreamRow, Whence, group_of, plan},
 };
+pub(crate) use lineage::Lineage;
 
 /// Kind of a peer call that asks the leader as of which log index a read may be answered: no payload, answered with the
 /// index and the leader's time in Unix milliseconds, both as u64, big-endian.
@@ -56,6 +60,9 @@ pub enum ReadError {
     /// There is no such stream.
     #[error("there is no such stream")]
     NotFound,
+    /// The stream was deleted, and is kept for its forks only.
+    #[error("the stream is deleted, and kept for its forks only")]
+    Gone,
     /// The law refuses the place.
     #[error("nothing can be read there: {0:?}")]
     Refused(ReadRefusal),
@@ -77,7 +84,7 @@ pub struct Broken(pub String);
 
 /// The bytes of a plan, to be fetched in order.
 pub struct Reading {
-    view: GroupView,
+    lineage: Lineage,
     row: Arc<StreamRow>,
     plan: ReadPlan,
     /// The next byte to hand out.
@@ -103,9 +110,25 @@ impl Core {
     /// When there is nothing to read; see [`ReadError`].
     pub(crate) async fn read(self: &Arc<Self>, query: Query) -> Result<Reading, ReadError> {
         let (view, row) = self.used(&query.stream, query.local, query.deadline).await?;
+        self.planned(&query, view, row).await
+    }
+
+    /// Plans a read of this row.
+    ///
+    /// # Errors
+    /// When there is nothing to read; see [`ReadError`].
+    pub(crate) async fn planned(
+        &self,
+        query: &Query,
+        view: GroupView,
+        row: Arc<StreamRow>,
+    ) -> Result<Reading, ReadError> {
         let plan = plan(&row, query.whence, self.config.http.max_read).map_err(ReadError::Refused)?;
         let piece = self.config.cache.read_piece;
-        Ok(Reading::of(view, row, plan, piece))
+        // One byte more: who wants whole messages looks at what stands before the first.
+        let from = Offset(plan.start.0.saturating_sub(1));
+        let lineage = self.lineage(&view, &query.stream, &row, from, query.deadline).await?;
+        Ok(Reading::of(lineage, row, plan, piece))
     }
 
     /// The row of a stream that is used, as of now, and the state of its group.
@@ -142,7 +165,7 @@ impl Core {
     }
 
     /// The row of a stream, and as of which time of the leader's; for a local read, of this node's.
-    async fn row(
+    pub(crate) async fn row(
         &self,
         stream: &StreamName,
         local: bool,
@@ -155,13 +178,22 @@ impl Core {
             // The time first: a use that comes between makes the row newer, never the time. And never before this node's
             // own, by which a local read may have found the stream gone already.
             let now_ms = leaders_ms.max(view.now_ms());
-            match view.row(stream) {
-                Ok(Some(row)) if !row.is_over(now_ms) => return Ok((view, row, now_ms)),
-                // By the log's own time: whatever comes next finds it gone.
-                Ok(Some(_)) if local => return Err(ReadError::NotFound),
-                Ok(Some(_)) if self.tend(stream, deadline).await? => {}
-                Ok(_) => return Err(ReadError::NotFound),
-                Err(error) => return Err(Broken(error.to_string()).into()),
+            let Some(row) = view.row(stream).map_err(|error| Broken(error.to_string()))? else {
+                return Err(ReadError::NotFound);
+            };
+            if row.gone {
+                return Err(ReadError::Gone);
+            }
+            if !row.is_over(now_ms) {
+                return Ok((view, row, now_ms));
+            }
+            // Locally by the log's own time: whatever comes next finds it gone.
+            if local || !self.tend(stream, deadline).await? {
+                return Err(if row.refs > 0 {
+                    ReadError::Gone
+                } else {
+                    ReadError::NotFound
+                });
             }
         }
     }
@@ -226,9 +258,9 @@ impl Core {
 
 impl Reading {
     /// The bytes of a plan, fetched about `piece` bytes at once.
-    pub(crate) fn of(view: GroupView, row: Arc<StreamRow>, plan: ReadPlan, piece: u64) -> Self {
+    pub(crate) fn of(lineage: Lineage, row: Arc<StreamRow>, plan: ReadPlan, piece: u64) -> Self {
         Self {
-            view,
+            lineage,
             row,
             at: plan.start,
             fetched: VecDeque::new(),
@@ -248,9 +280,7 @@ impl Reading {
     /// # Errors
     /// When nobody knows any more.
     pub(crate) async fn ends(&self, from: Offset) -> Result<(Vec<Offset>, Offset), Broken> {
-        self.view
-            .append_ends(self.plan.incarnation, from, self.plan.end)
-            .map_err(|error| Broken(error.to_string()))
+        self.lineage.ends(from, self.plan.end)
     }
 
     /// What the bytes mean.
@@ -345,12 +375,17 @@ impl Reading {
         Ok(())
     }
 
+    /// Where the append ends that the byte at `at` is of, as far as the stream has it; nothing at the tail.
+    ///
+    /// # Errors
+    /// When this node's copy cannot be read.
+    pub(crate) fn append_end(&self, at: Offset) -> Result<Option<Offset>, Broken> {
+        self.lineage.append_end(at)
+    }
+
     /// About one piece of the bytes from `at` on, at most up to `to`: at least one byte.
-    async fn fetch(&self, at: Offset, to: Offset) -> Result<Vec<Bytes>, Broken> {
+    pub(crate) async fn fetch(&self, at: Offset, to: Offset) -> Result<Vec<Bytes>, Broken> {
         let to = Offset(at.0.saturating_add(self.piece)).min(to);
-        self.view
-            .read(self.plan.incarnation, at, to)
-            .await
-            .map_err(|error| Broken(error.to_string()))
+        self.lineage.read(at, to).await
     }
 }

@@ -115,7 +115,7 @@ impl Core {
             };
             let noted = match self.repeat(stream, Op::Touch(Touch { incarnation }), deadline).await {
                 Ok(Outcome::Alive { touched_ms, .. }) => Ok(Some(touched_ms)),
-                Ok(Outcome::Refused(Refusal::NotFound)) => Ok(None),
+                Ok(Outcome::Refused(Refusal::NotFound | Refusal::Gone)) => Ok(None),
                 Ok(other) => Err(format!("the law answered strangely: {other:?}")),
                 Err(error) => Err(error.to_string()),
             };

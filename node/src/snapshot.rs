@@ -8,7 +8,7 @@ use net::rt::{self, Instant};
 use crate::{
     Core,
     raft::Lead,
-    read::{Broken, ReadError, Reading},
+    read::{Broken, Lineage, ReadError, Reading},
     stream::{BlobRow, Command, Offset, Op, ReadPlan, SnapshotOp, StreamName, StreamRow},
 };
 
@@ -42,7 +42,8 @@ impl Core {
             at_tail: true,
             closed: row.closed.is_some(),
         };
-        let rest = Reading::of(view.clone(), row.clone(), plan, piece).holding(holds.next());
+        let lineage = self.lineage(&view, stream, &row, start, deadline).await?;
+        let rest = Reading::of(lineage, row.clone(), plan, piece).holding(holds.next());
         let snapshot = row.snapshot.as_deref().map(|newest| {
             let (start, end) = (Offset(0), Offset(newest.len));
             let plan = ReadPlan {
@@ -54,7 +55,8 @@ impl Core {
                 closed: true,
             };
             let blob = Arc::new(StreamRow::of_blob(newest));
-            Reading::of(view, blob, plan, piece).holding(holds.next())
+            let lineage = Lineage::alone(view, newest.blob);
+            Reading::of(lineage, blob, plan, piece).holding(holds.next())
         });
         Ok((row, snapshot, rest))
     }

@@ -16,6 +16,7 @@ use crate::{
     config::{Config, ConfigProblem},
     desk::Desk,
     door::Door,
+    fork,
     http::Http,
     peer::{self, PeerState, Peers},
     raft::{self, Groups},
@@ -141,6 +142,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
     until_the_end(&core, "enter", enter(core.clone()));
     until_the_end(&core, "buckets", bucket::tend(core.clone()));
     until_the_end(&core, "uploads", core.clone().watch_uploads());
+    until_the_end(&core, "forks", fork::tend(core.clone()));
     until_the_end(&core, "balance", balance(core.clone(), world.dice.stream("balance")));
     Ok(Node { core, door })
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     read::Reading,
-    stream::{Accepted, Outcome, ReadPlan, Standing, StreamRow, Whence, is_json},
+    stream::{Accepted, Outcome, ReadPlan, Refusal, Standing, StreamRow, Whence, is_json},
 };
 
 pub(super) const STREAM_NEXT_OFFSET: HeaderName = HeaderName::from_static("stream-next-offset");
@@ -64,6 +64,7 @@ pub(super) fn created(
             response
         }
         Outcome::Exists { standing, .. } => standing_at(StatusCode::OK, standing),
+        Outcome::Refused(Refusal::Gone) => return Err(refusal::name_taken()),
         other => return Err(unlike("PUT", other)),
     };
     let content_type = match &outcome {

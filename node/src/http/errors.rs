@@ -9,20 +9,21 @@
 //! | 400 | `bad_path` `bad_bucket` `bad_query` `bad_offset` `offset_beyond_tail` `missing_offset` `bad_live` `bad_header` `bad_condition` |
 //! |     | `bad_content_type` `missing_content_type` `empty_body` `body_incomplete` `invalid_json` `json_too_deep` `bad_stream_seq` |
 //! |     | `bad_producer` `producer_seq_not_zero` `too_long` |
-//! |     | `bad_ttl` `bad_expires_at` `bad_retention` |
+//! |     | `bad_ttl` `bad_expires_at` `bad_retention` `bad_fork` `fork_sub_offset_beyond_append` |
 //! | 403 | `producer_fenced` |
-//! | 404 | `stream_not_found` `snapshot_not_found` `bucket_not_found` `route_not_found` |
+//! | 404 | `stream_not_found` `snapshot_not_found` `bucket_not_found` `fork_source_not_found` `route_not_found` |
 //! | 405 | `method_not_allowed` |
 //! | 408 | `body_timeout` |
 //! | 409 | `stream_exists` `stream_closed` `content_type_mismatch` `stream_seq_conflict` `producer_seq_conflict` |
-//! |     | `too_many_producers` `bucket_exists` `bucket_not_empty` `too_many_buckets` |
+//! |     | `too_many_producers` `bucket_exists` `bucket_not_empty` `too_many_buckets` `stream_gone` (PUT) |
+//! |     | `fork_source_gone` `too_many_forks` |
 //! |     | `snapshot_older` `snapshot_exists` `snapshot_beyond_tail` `snapshot_is_newest` `stream_recreated` `no_snapshot` |
-//! | 410 | `offset_trimmed` |
+//! | 410 | `offset_trimmed` `stream_gone` |
 //! | 412 | `precondition_failed` |
 //! | 413 | `body_too_large` `json_too_many_messages` `json_message_too_large` `stream_full` |
 //! | 500 | `read_failed` `internal` |
 //! | 501 | `not_implemented` |
-//! | 503 | `no_leader` `backpressure` `bucket_busy` `shutting_down` `upload_lost` (nothing was stored; with `Retry-After`) |
+//! | 503 | `no_leader` `backpressure` `bucket_busy` `fork_source_changed` `shutting_down` `upload_lost` (nothing was stored; with `Retry-After`) |
 //! | 504 | `outcome_unknown` (it may or may not be stored) |
 
 use std::borrow::Cow;

@@ -8,6 +8,7 @@
 //! | `json` | how messages are stored, and shown as one array |
 //! | `lifetime`, `moment` | how long a stream lives and what it forgets, as headers |
 //! | `snapshots` | snapshots of streams: in, out, and what came after them |
+//! | `forks` | how does a stream begin as a part of another? |
 //! | `answer` | status and headers of what was done |
 //! | `refusal`, `errors` | what was not done, and why |
 //! | `buckets`, `listing` | what is asked of whole buckets, and which streams they hold |
@@ -22,6 +23,7 @@ mod browser;
 mod buckets;
 mod date;
 mod errors;
+mod forks;
 mod json;
 mod lifetime;
 mod listing;
@@ -165,9 +167,11 @@ impl Http {
             }
             Wanted::List(bucket, listing) => self.list(&bucket, listing).await,
             Wanted::Create(stream, create) => self.create(head, stream, create, body).await,
+            Wanted::Fork(stream, asked) => self.fork(head, stream, asked, body).await,
             Wanted::Append(stream, append) => self.append(head, stream, append, body).await,
             Wanted::Delete(stream, delete) => {
-                answer::deleted(self.write(head, stream, Op::Delete(delete), Bytes::new()).await?)
+                let deleted = self.write(head, stream, Op::Delete(delete), Bytes::new()).await?;
+                answer::deleted(self.after_delete(deleted).await)
             }
             Wanted::Read(stream, read) => self.read(stream, read).await,
             Wanted::Look(stream, look) => self.look(stream, look).await,
@@ -314,6 +318,7 @@ impl Http {
             Ok(row) if row.closed.is_some() => refusal::closed(&row.standing()),
             Ok(row) if !same(&row) => refusal::content_type_mismatch(&row.content_type),
             Err(ReadError::NotFound) => refusal::not_found(),
+            Err(ReadError::Gone) => refusal::gone(),
             _ => problem,
         }
     }

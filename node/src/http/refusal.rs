@@ -6,6 +6,7 @@ use super::{
     answer::{STREAM_NEXT_OFFSET, value},
     buckets,
     errors::Problem,
+    forks,
     request::{PRODUCER_EPOCH, STREAM_CLOSED},
 };
 use crate::{
@@ -101,6 +102,8 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
         ),
         Refusal::Bucket(refusal) => buckets::refused(*refusal),
         Refusal::Snapshot(refusal) => snapshot(refusal),
+        Refusal::Gone => gone(),
+        Refusal::Fork(refusal) => forks::refused(*refusal),
     }
 }
 
@@ -185,6 +188,24 @@ pub(super) fn not_found() -> Problem {
     )
 }
 
+/// 410 for a stream that is kept for its forks only.
+pub(super) fn gone() -> Problem {
+    Problem::new(
+        StatusCode::GONE,
+        "stream_gone",
+        "the stream was deleted: only the forks it has can still be used",
+    )
+}
+
+/// 409 for a PUT where such a stream is.
+pub(super) fn name_taken() -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "stream_gone",
+        "a stream of this name was deleted and is kept for its forks: delete these first, or use another name",
+    )
+}
+
 /// 409 for a closed stream.
 pub(super) fn closed(standing: &Standing) -> Problem {
     let message = "the stream is closed: nothing can be appended any more";
@@ -248,6 +269,7 @@ pub(super) fn write_failed(error: WriteError, target: &str) -> Problem {
 pub(super) fn read_failed(error: ReadError) -> Problem {
     match error {
         ReadError::NotFound => not_found(),
+        ReadError::Gone => gone(),
         ReadError::Refused(ReadRefusal::BeyondTail { tail }) => Problem::bad(
             "offset_beyond_tail",
             "nothing was ever written there: read from Stream-Next-Offset or before",

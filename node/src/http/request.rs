@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use super::{
     buckets::BucketWish,
     errors::Problem,
-    lifetime,
+    forks, lifetime,
     listing::listing,
     live::{Ask, Mode},
     routes::{About, Route, route},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::listing::Listing;
 use crate::stream::{
-    Append, BadName, CONTENT_TYPE_BYTES_MAX, Condition, Create, Delete, Offset, PRODUCER_ID_BYTES_MAX,
+    Append, Asked, BadName, CONTENT_TYPE_BYTES_MAX, Condition, Create, Delete, Lifetime, Offset, PRODUCER_ID_BYTES_MAX,
     PRODUCER_NUMBER_MAX, ProducerTuple, Retention, STREAM_SEQ_BYTES_MAX, StreamName, Whence,
 };
 
@@ -28,11 +28,6 @@ pub(super) const STREAM_SEQ: HeaderName = HeaderName::from_static("stream-seq");
 pub(super) const PRODUCER_ID: HeaderName = HeaderName::from_static("producer-id");
 pub(super) const PRODUCER_EPOCH: HeaderName = HeaderName::from_static("producer-epoch");
 pub(super) const PRODUCER_SEQ: HeaderName = HeaderName::from_static("producer-seq");
-const FORK_HEADERS: [HeaderName; 3] = [
-    HeaderName::from_static("stream-forked-from"),
-    HeaderName::from_static("stream-fork-offset"),
-    HeaderName::from_static("stream-fork-sub-offset"),
-];
 
 /// The media type of a stream whose creator names none.
 pub(super) const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
@@ -68,6 +63,8 @@ pub(super) enum Wanted {
     List(String, Listing),
     /// PUT, without its body.
     Create(StreamName, Create),
+    /// PUT of a fork, without its body.
+    Fork(StreamName, Asked),
     /// POST, without its body.
     Append(StreamName, Append),
     /// DELETE.
@@ -104,7 +101,10 @@ pub(super) fn wanted(head: &Parts) -> Result<Wanted, Problem> {
         Method::GET => Wanted::Read(stream, read(uri, headers)?),
         Method::HEAD => Wanted::Look(stream, look(uri, headers)?),
         Method::POST => Wanted::Append(stream, append(headers)?),
-        Method::PUT => Wanted::Create(stream, create(headers)?),
+        Method::PUT => match forks::asked(headers)? {
+            Some(asked) => Wanted::Fork(stream, asked),
+            None => Wanted::Create(stream, create(headers)?),
+        },
         Method::DELETE => Wanted::Delete(stream, delete(headers)?),
         _ => return Err(not_allowed("GET, HEAD, PUT, POST, DELETE, OPTIONS")),
     })
@@ -130,7 +130,7 @@ pub(super) fn consistency(uri: &Uri) -> Result<bool, Problem> {
 }
 
 /// The stream a decoded path names.
-fn stream(path: &str) -> Result<StreamName, Problem> {
+pub(super) fn stream(path: &str) -> Result<StreamName, Problem> {
     StreamName::flat(path).map_err(|bad| match bad {
         BadName::Reserved => {
             Problem::not_implemented("paths below __ds belong to subscriptions, which are not there yet")
@@ -140,24 +140,48 @@ fn stream(path: &str) -> Result<StreamName, Problem> {
 }
 
 /// The stream a bucket and a decoded name in it name.
-fn stream_in(bucket: &str, name: &str) -> Result<StreamName, Problem> {
+pub(super) fn stream_in(bucket: &str, name: &str) -> Result<StreamName, Problem> {
     StreamName::in_bucket(bucket, name).map_err(|bad| Problem::bad("bad_path", bad.to_string()))
+}
+
+/// What the headers of a PUT say of the stream to be made, a fork or not.
+pub(super) struct Created {
+    pub(super) content_type: Option<String>,
+    pub(super) closed: bool,
+    pub(super) if_match: Option<Condition>,
+    pub(super) lifetime: Option<Lifetime>,
+    pub(super) retention: Retention,
+    pub(super) retention_default: Retention,
+}
+
+pub(super) fn created(headers: &HeaderMap) -> Result<Created, Problem> {
+    Ok(Created {
+        content_type: content_type(headers)?,
+        closed: closed(headers)?,
+        if_match: condition(headers, &header::IF_MATCH)?,
+        lifetime: Some(lifetime::lifetime(headers)?).filter(|lifetime| *lifetime != Lifetime::Forever),
+        retention: lifetime::retention(headers)?,
+        retention_default: Retention::default(),
+    })
 }
 
 /// PUT, without its body.
 fn create(headers: &HeaderMap) -> Result<Create, Problem> {
-    if FORK_HEADERS.iter().any(|name| headers.contains_key(name)) {
-        return Err(Problem::not_implemented(
-            "forks (Stream-Forked-From and its kin) are not there yet",
-        ));
-    }
+    let Created {
+        content_type,
+        closed,
+        if_match,
+        lifetime,
+        retention,
+        retention_default,
+    } = created(headers)?;
     Ok(Create {
-        content_type: content_type(headers)?.unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned()),
-        closed: closed(headers)?,
-        if_match: condition(headers, &header::IF_MATCH)?,
-        lifetime: lifetime::lifetime(headers)?,
-        retention: lifetime::retention(headers)?,
-        retention_default: Retention::default(),
+        content_type: content_type.unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned()),
+        closed,
+        if_match,
+        lifetime: lifetime.unwrap_or_default(),
+        retention,
+        retention_default,
         as_of: 0,
     })
 }
@@ -402,7 +426,7 @@ fn producer(headers: &HeaderMap) -> Result<Option<ProducerTuple>, Problem> {
 }
 
 /// Digits only, up to [`PRODUCER_NUMBER_MAX`].
-fn integer(value: &HeaderValue) -> Option<u64> {
+pub(super) fn integer(value: &HeaderValue) -> Option<u64> {
     let digits = value.as_bytes();
     if digits.is_empty() || digits.len() > 16 || !digits.iter().all(u8::is_ascii_digit) {
         return None;

@@ -15,6 +15,9 @@
 //! 10 group generation 05 incarnation             a stream with chunks that are still to be swept
 //! 10 group generation 06 deadline bucket 00 name a stream that time alone will change
 //! 10 group generation 07 blob                    a blob that is being uploaded
+//! 10 group generation 08 token                   an attempt at a fork of this group, or the debt of one
+//! 10 group generation 09 confirmed incarnation fork's group, token
+//!                                                a reference to a stream, for a fork
 //! 10 group generation 20 bucket                  group 0: a bucket
 //! 10 group generation 21 bucket                  how many stream rows of a bucket the group holds
 //! 10 group generation 22 begun                   group 0: a bucket that is being deleted
@@ -29,7 +32,7 @@ use std::str;
 
 use bytes::{Buf, Bytes};
 
-use crate::stream::{BadFormat, Offset, StreamName};
+use crate::stream::{BadFormat, Offset, StreamName, Token};
 
 #[cfg(test)]
 mod tests;
@@ -135,6 +138,28 @@ pub enum Key<'a> {
         /// Second part of the stream's name.
         name: &'a str,
     },
+    /// A [`Pledge`](crate::stream::Pledge).
+    Pledge {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+        /// Index of its token.
+        token: u64,
+    },
+    /// A [`Reference`](crate::stream::Reference). Those that are still to be looked into lie together.
+    Reference {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+        /// What the row says, too.
+        confirmed: bool,
+        /// The stream.
+        incarnation: u64,
+        /// The fork's.
+        token: Token,
+    },
     /// A [`BucketRow`](crate::stream::BucketRow), in group 0.
     Bucket {
         /// The group.
@@ -191,6 +216,8 @@ const SEGMENT_LIVE: u8 = 0x04;
 const TRASH: u8 = 0x05;
 const DEADLINE: u8 = 0x06;
 const BLOB: u8 = 0x07;
+const PLEDGE: u8 = 0x08;
+const REFERENCE: u8 = 0x09;
 const BUCKET: u8 = 0x20;
 const BUCKET_COUNT: u8 = 0x21;
 const DELETING: u8 = 0x22;
@@ -296,6 +323,24 @@ impl<'a> Key<'a> {
                 key.extend(bucket.as_bytes());
                 key.push(0);
                 key.extend(name.as_bytes());
+            }
+            Self::Pledge {
+                group,
+                generation,
+                token,
+            } => key = incarnation_prefix(group, generation, PLEDGE, token),
+            Self::Reference {
+                group,
+                generation,
+                confirmed,
+                incarnation,
+                token,
+            } => {
+                key = row_prefix(group, generation, REFERENCE);
+                key.push(u8::from(confirmed));
+                key.extend(incarnation.to_be_bytes());
+                key.extend(token.group.to_be_bytes());
+                key.extend(token.index.to_be_bytes());
             }
             Self::Bucket {
                 group,
@@ -414,6 +459,25 @@ impl<'a> Key<'a> {
                             name,
                         }
                     }
+                    PLEDGE => Self::Pledge {
+                        group,
+                        generation,
+                        token: rest.try_get_u64().ok()?,
+                    },
+                    REFERENCE => Self::Reference {
+                        group,
+                        generation,
+                        confirmed: match rest.try_get_u8().ok()? {
+                            0 => false,
+                            1 => true,
+                            _ => return None,
+                        },
+                        incarnation: rest.try_get_u64().ok()?,
+                        token: Token {
+                            group: rest.try_get_u32().ok()?,
+                            index: rest.try_get_u64().ok()?,
+                        },
+                    },
                     BUCKET => Self::Bucket {
                         group,
                         generation,
@@ -543,6 +607,26 @@ impl KeyRange {
         let mut to = row_prefix(group, generation, DEADLINE);
         to.extend(now_ms.saturating_add(1).to_be_bytes());
         Self { from, to: to.into() }
+    }
+
+    /// All pledges of a generation, by token.
+    #[must_use]
+    pub fn pledges(group: u32, generation: u64) -> Self {
+        Self::of_prefix(&row_prefix(group, generation, PLEDGE))
+    }
+
+    /// All references of a generation: first the ones that are still to be looked into.
+    #[must_use]
+    pub fn references(group: u32, generation: u64) -> Self {
+        Self::of_prefix(&row_prefix(group, generation, REFERENCE))
+    }
+
+    /// The references of a generation that are still to be looked into.
+    #[must_use]
+    pub fn doubts(group: u32, generation: u64) -> Self {
+        let mut prefix = row_prefix(group, generation, REFERENCE);
+        prefix.push(0);
+        Self::of_prefix(&prefix)
     }
 
     /// The streams of a bucket whose names begin so, by name.

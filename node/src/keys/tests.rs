@@ -69,6 +69,24 @@ fn keys_are_written_as_they_were_by_the_first_release() {
             "10000000030000000000000001 06 0000018bcfe56800 61 00 622f63",
         ),
         (
+            Key::Pledge {
+                group,
+                generation,
+                token: 300,
+            },
+            "10000000030000000000000001 08 000000000000012c",
+        ),
+        (
+            Key::Reference {
+                group,
+                generation,
+                confirmed: true,
+                incarnation,
+                token: Token { group: 5, index: 300 },
+            },
+            "10000000030000000000000001 09 01 000000000000004d 00000005 000000000000012c",
+        ),
+        (
             Key::Bucket {
                 group,
                 generation,
@@ -184,6 +202,23 @@ fn what_is_due_at_a_moment_is_what_was_to_be_looked_at_then_or_before() {
 }
 
 #[test]
+fn the_references_to_be_looked_into_lie_together() {
+    let key = |confirmed, incarnation| {
+        Key::Reference {
+            group: 1,
+            generation: 0,
+            confirmed,
+            incarnation,
+            token: Token { group: 0, index: 1 },
+        }
+        .encode()
+    };
+    let (doubts, all) = (KeyRange::doubts(1, 0), KeyRange::references(1, 0));
+    assert!(doubts.from <= key(false, 0) && key(false, u64::MAX) < doubts.to && doubts.to <= key(true, 0));
+    assert!(all.from <= key(false, 0) && key(true, u64::MAX) < all.to);
+}
+
+#[test]
 fn the_last_generation_of_the_last_group_has_a_range_too() {
     let range = KeyRange::generation(u32::MAX, u64::MAX);
     let key = Key::Chunk {
@@ -197,7 +232,7 @@ fn the_last_generation_of_the_last_group_has_a_range_too() {
 
 fn any_key() -> impl Strategy<Value = (u8, u32, u64, u64, u64, String, String)> {
     (
-        0..11_u8,
+        0..13_u8,
         0..3_u32,
         0..3_u64,
         0..3_u64,
@@ -248,6 +283,21 @@ fn key<'a>(parts: &'a (u8, u32, u64, u64, u64, String, String)) -> Key<'a> {
             generation,
             blob: incarnation,
         },
+        10 => Key::Pledge {
+            group,
+            generation,
+            token: offset,
+        },
+        11 => Key::Reference {
+            group,
+            generation,
+            confirmed: name.len() > 1,
+            incarnation,
+            token: Token {
+                group: bucket.len() as u32,
+                index: offset,
+            },
+        },
         _ => Key::Chunk {
             group,
             generation,
@@ -270,6 +320,8 @@ fn rank<'a>(key: Key<'a>) -> (u8, u64, u64, u8, Key<'a>) {
         Key::SegmentLive { group, generation, .. } => (5, group.into(), generation, 4, key),
         Key::Trash { group, generation, .. } => (5, group.into(), generation, 5, key),
         Key::Deadline { group, generation, .. } => (5, group.into(), generation, 6, key),
+        Key::Pledge { group, generation, .. } => (5, group.into(), generation, 8, key),
+        Key::Reference { group, generation, .. } => (5, group.into(), generation, 9, key),
         Key::Bucket { group, generation, .. } => (5, group.into(), generation, 0x20, key),
         Key::BucketCount { group, generation, .. } => (5, group.into(), generation, 0x21, key),
         Key::Deleting { group, generation, .. } => (5, group.into(), generation, 0x22, key),

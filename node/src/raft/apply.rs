@@ -11,12 +11,14 @@ use storage::index::Batch;
 
 use super::buckets::BucketChanges;
 use super::codec::next_index;
+use super::forks::ForkRows;
 use super::log::Slot;
 use super::machine::{Machine, State, damaged};
 use super::types::{Answer, Entry, Envelope, LogId, Payload, StoredMembership};
 use crate::keys::{Chunk, Key, KeyRange, Place, number};
 use crate::stream::{
-    BlobChange, Claim, Command, Loaded, Moment, Offset, Op, RowChange, Stored, StreamName, StreamRow, Transition, apply,
+    BlobChange, Claim, Command, ForkOp, Loaded, Moment, Offset, Op, RowChange, Stored, StreamName, StreamRow,
+    Transition, apply,
 };
 
 /// The most bytes one chunk row stands for: what is read from a disk, and verified, at once.
@@ -24,8 +26,8 @@ pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
 /// What one batch changes, before it is written.
 #[derive(Default)]
-struct Changes {
-    batch: Batch,
+pub(super) struct Changes {
+    pub(super) batch: Batch,
     /// The streams touched, as they are now.
     rows: BTreeMap<StreamName, Option<Arc<StreamRow>>>,
     /// The claims put, as they are now. The index does not show them before the batch is written.
@@ -35,6 +37,8 @@ struct Changes {
     segments: Vec<u64>,
     cached: Vec<(u64, u64, Bytes)>,
     trash: bool,
+    /// The rows of forks put or removed, as they are now.
+    pub(super) forks: ForkRows,
 }
 
 impl Machine {
@@ -83,7 +87,9 @@ impl Machine {
             self.work.notify_one();
         }
         for (stream, row) in changed {
-            self.observer.changed(self.group, &stream, row.as_deref());
+            // Who has gone is no more there for who waits than who was never there.
+            let row = row.as_deref().filter(|row| !row.gone);
+            self.observer.changed(self.group, &stream, row);
         }
         Ok(answers)
     }
@@ -108,14 +114,17 @@ impl Machine {
             (Some(row), Some(tuple)) => self.claim(state, changes, row.incarnation, &tuple.id)?,
             _ => None,
         };
+        let (pledge, reference) = self.fork_rows(state, changes, &command)?;
         let sealed = match command.op {
-            Op::Create(_) => changes.buckets.sealed(self.rows_of(state))?,
+            Op::Create(_) | Op::Fork(ForkOp::Bear(_)) => changes.buckets.sealed(self.rows_of(state))?,
             _ => 0,
         };
         let blob = command.blob().and_then(|blob| state.uploads.get(&blob)).cloned();
         let loaded = Loaded {
             row: row.as_deref(),
             claim: claim.as_ref(),
+            pledge: pledge.as_ref(),
+            reference: reference.as_ref(),
             sealed,
             blob: blob.as_ref(),
             uploads: state.uploads.len(),
@@ -135,6 +144,7 @@ impl Machine {
         };
         let rows = self.rows_of(state);
         changes.buckets.count(rows, &command.stream, row.is_some(), is)?;
+        self.note_forks(state, changes, transition.forks);
         if let Some(stored) = transition.stored {
             self.store(state, changes, id.index, &stored, &command.body)?;
             // A blob is read once in a while and from its beginning: it must not drive out what tailing readers want.
@@ -203,7 +213,9 @@ impl Machine {
         }
         if let (Some(was), Some(is)) = (was, is)
             && was.incarnation == is.incarnation
-            && was.earliest < is.earliest
+            // As long as there are forks, they may need what the stream itself has forgotten.
+            && is.refs == 0
+            && (was.earliest < is.earliest || was.refs > 0)
         {
             let incarnation = is.incarnation;
             let key = Key::Trash {

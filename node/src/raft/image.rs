@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::apply::chunk_extent;
 use super::machine::{Machine, Position, damaged, each_row};
 use crate::keys::{Chunk, Key, KeyRange, number};
-use crate::stream::{BucketRow, Claim, ImageRow, Offset, StreamName, StreamRow};
+use crate::stream::{BucketRow, Claim, ImageRow, Offset, Pledge, Reference, StreamName, StreamRow};
 
 /// A group's state at one moment.
 pub(super) struct Taken {
@@ -44,7 +44,9 @@ impl Taken {
         each_row(index, &KeyRange::streams(group, generation), |key, value| {
             if let Key::Stream { bucket, name, .. } = Key::decode(key).map_err(damaged)? {
                 let row = StreamRow::decode(value).map_err(damaged)?;
-                living.insert(row.incarnation, row.earliest);
+                // What is forgotten is still there as long as a fork may need it.
+                let earliest = if row.refs > 0 { Offset(0) } else { row.earliest };
+                living.insert(row.incarnation, earliest);
                 living.extend(row.snapshot.as_ref().map(|snapshot| (snapshot.blob, Offset(0))));
                 rows.push(ImageRow::Stream {
                     name: StreamName::from_parts(bucket, name),
@@ -89,6 +91,24 @@ impl Taken {
                 row: row.clone(),
             });
         }
+        each_row(index, &KeyRange::pledges(group, generation), |key, value| {
+            if let Key::Pledge { token, .. } = Key::decode(key).map_err(damaged)? {
+                let row = Pledge::decode(value).map_err(damaged)?;
+                rows.push(ImageRow::Pledge { token, row });
+            }
+            Ok(())
+        })?;
+        each_row(index, &KeyRange::references(group, generation), |key, value| {
+            if let Key::Reference { incarnation, token, .. } = Key::decode(key).map_err(damaged)? {
+                let row = Reference::decode(value).map_err(damaged)?;
+                rows.push(ImageRow::Reference {
+                    incarnation,
+                    token,
+                    row,
+                });
+            }
+            Ok(())
+        })?;
         let (mut chunks, mut pinned) = (Vec::new(), BTreeSet::new());
         each_row(index, &KeyRange::all_chunks(group, generation), |key, value| {
             if let Key::Chunk { incarnation, end, .. } = Key::decode(key).map_err(damaged)?

@@ -91,6 +91,28 @@ impl Incoming {
                     }
                     batch.put(Key::stream(group, generation, &name).encode(), row.encode());
                 }
+                ImageRow::Pledge { token, row } => {
+                    let key = Key::Pledge {
+                        group,
+                        generation,
+                        token,
+                    };
+                    batch.put(key.encode(), row.encode());
+                }
+                ImageRow::Reference {
+                    incarnation,
+                    token,
+                    row,
+                } => {
+                    let key = Key::Reference {
+                        group,
+                        generation,
+                        confirmed: row.confirmed,
+                        incarnation,
+                        token,
+                    };
+                    batch.put(key.encode(), row.encode());
+                }
                 ImageRow::Producer { incarnation, id, claim } => {
                     let key = Key::Producer {
                         group,
@@ -235,6 +257,7 @@ impl Machine {
             state.uploads = uploads;
             state.rows.clear();
             state.trash = false;
+            state.forks = true;
             self.index.write(batch)?;
         }
         self.moved.notify_waiters();

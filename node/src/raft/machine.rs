@@ -105,6 +105,8 @@ pub(super) struct State {
     pub(super) trash: bool,
     /// Incarnations that are being read to a client that was promised all of it, and how many times: not swept yet.
     pub(super) held: BTreeMap<u64, usize>,
+    /// Whether pledges, or references that nobody has confirmed, may be there.
+    pub(super) forks: bool,
 }
 
 /// How far the log was applied, and what came out.
@@ -168,6 +170,7 @@ impl Machine {
             pins: BTreeMap::new(),
             trash: true,
             held: BTreeMap::new(),
+            forks: true,
         };
         Ok(Self {
             group,

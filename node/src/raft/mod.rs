@@ -7,6 +7,7 @@
 //! | `log`, `log_reader`, `recovery` | how does a group's log live in the journal that all share? |
 //! | `machine`, `apply`, `rows`, `buckets`, `tail_cache` | how do committed entries become rows and bytes? |
 //! | `state_machine`, `image`, `incoming` | how does a follower that fell behind get the state whole? |
+//! | `forks` | where are the rows that hold forks and sources together? |
 //! | `view` | how are rows and bytes read, and never served damaged? |
 //! | `network`, `pipeline`, `wire` | how do groups of different nodes talk? |
 //! | `janitor` | what is flushed, purged and freed, and when? |
@@ -18,6 +19,7 @@ mod apply;
 mod buckets;
 mod codec;
 mod fate;
+mod forks;
 mod group;
 mod groups;
 mod image;
@@ -48,6 +50,7 @@ mod wire;
 use crate::stream::{StreamName, StreamRow};
 
 pub use codec::BadBytes;
+pub use forks::{Doubt, ForkCensus};
 pub use groups::{Groups, Lead, Seams, Settings, StartError};
 pub use network::Transport;
 pub use propose::ProposeError;

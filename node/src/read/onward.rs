@@ -22,12 +22,16 @@ impl Reading {
     /// # Errors
     /// When that life of the stream is over, or those bytes are no longer kept.
     pub(crate) fn go_on(&mut self, stream: &StreamName, want_bytes: u64) -> Result<(), ReadError> {
-        let row = self.view.row(stream).map_err(|error| Broken(error.to_string()))?;
-        let now_ms = self.view.now_ms();
+        let view = self.lineage.view();
+        let row = view.row(stream).map_err(|error| Broken(error.to_string()))?;
+        let now_ms = view.now_ms();
         let lives = |row: &Arc<StreamRow>| row.incarnation == self.plan.incarnation && !row.is_over(now_ms);
         let Some(row) = row.filter(lives) else {
             return Err(ReadError::NotFound);
         };
+        if row.gone {
+            return Err(ReadError::Gone);
+        }
         // A look at this node alone may begin ahead of it.
         if self.at <= row.tail {
             self.plan = plan(&row, Whence::At(self.at), want_bytes).map_err(ReadError::Refused)?;
@@ -48,7 +52,7 @@ impl Reading {
 
     /// The bytes from where the reader stands up to `to`, if all of them are in memory.
     pub(crate) fn recent(&self, to: Offset) -> Option<Vec<Bytes>> {
-        self.view.recent(self.plan.incarnation, self.at, to)
+        self.lineage.recent(self.at, to)
     }
 
     /// The reader was given the bytes up to there in another way; or not the last of those it was handed.

@@ -12,8 +12,9 @@
 //! Claims are kept as long as their stream (PROTOCOL.md 5.2.1, Producer State Cleanup: the stronger guarantee).
 
 use super::bucket::admits;
-use super::command::{Append, Command, Create, Delete, Op, ProducerTuple, Touch, Trim};
+use super::command::{Append, Command, Create, Op, ProducerTuple, Touch, Trim};
 use super::content_type::same_content_type;
+use super::fork::{ForkChange, ForkOp, Pledge, Reference};
 use super::limits::{
     CONTENT_TYPE_BYTES_MAX, NAME_BYTES_MAX, PRODUCER_ID_BYTES_MAX, PRODUCER_NUMBER_MAX, PRODUCERS_MAX,
     STREAM_SEQ_BYTES_MAX,
@@ -23,7 +24,7 @@ use super::offset::Offset;
 use super::outcome::{Accepted, Field, Outcome, Refusal};
 use super::producer::{Ruling, judge};
 use super::row::{Claim, Closing, StreamRow};
-use super::snapshot::{BlobChange, BlobRow};
+use super::snapshot::{BlobChange, BlobRow, SnapshotOp};
 
 /// The rows a command concerns, as they are.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,6 +39,10 @@ pub struct Loaded<'a> {
     pub blob: Option<&'a BlobRow>,
     /// How many blobs of the group are being uploaded.
     pub uploads: usize,
+    /// The pledge under the command's token, if there is one.
+    pub pledge: Option<&'a Pledge>,
+    /// The reference under the command's incarnation and token, if there is one.
+    pub reference: Option<&'a Reference>,
 }
 
 /// Where in the history of its group a command is.
@@ -65,6 +70,8 @@ pub struct Transition {
     pub dropped: Option<u64>,
     /// What happens to blobs.
     pub blobs: BlobChange,
+    /// What happens to rows of forks.
+    pub forks: Vec<ForkChange>,
     /// The group's time after this, in Unix milliseconds. Never less than [`Moment::last_now_ms`].
     pub now_ms: u64,
 }
@@ -101,10 +108,15 @@ pub fn apply(loaded: Loaded<'_>, command: &Command, moment: Moment) -> Transitio
     let now_ms = command.now_ms.max(moment.last_now_ms);
     let over = loaded.row.filter(|row| row.is_over(now_ms));
     let found = loaded.row;
-    let loaded = Loaded {
-        row: found.filter(|_| over.is_none()),
-        claim: loaded.claim.filter(|_| over.is_none()),
-        ..loaded
+    // Who has forks stays for them, though nobody else can use it.
+    let buried = over.filter(|row| row.refs > 0).map(StreamRow::buried);
+    let loaded = match over {
+        Some(_) => Loaded {
+            row: buried.as_ref(),
+            claim: None,
+            ..loaded
+        },
+        None => loaded,
     };
     let case = Case {
         loaded,
@@ -113,9 +125,13 @@ pub fn apply(loaded: Loaded<'_>, command: &Command, moment: Moment) -> Transitio
         now_ms,
     };
     let judged = within_limits(&command.stream, &command.op).and_then(|()| match &command.op {
+        Op::Fork(fork) => case.fork(&command.stream, fork),
+        // An upload that nobody finishes goes, whatever has become of its stream.
+        Op::Snapshot(op @ SnapshotOp::Drop { .. }) => case.snapshot(&command.stream, op),
+        _ if loaded.row.is_some_and(|row| row.gone) => Err(Refusal::Gone),
         Op::Create(create) => case.create(create),
         Op::Append(append) => case.append(append),
-        Op::Delete(delete) => case.delete(delete),
+        Op::Delete(delete) => case.delete(&command.stream, delete),
         Op::Trim(trim) => case.trim(trim),
         Op::Touch(touch) => case.touch(touch),
         Op::Tend => case.tend(),
@@ -124,10 +140,21 @@ pub fn apply(loaded: Loaded<'_>, command: &Command, moment: Moment) -> Transitio
         Op::Snapshot(op) => case.snapshot(&command.stream, op),
     });
     let mut transition = judged.unwrap_or_else(|refusal| case.unchanged(Outcome::Refused(refusal)));
-    if let Some(over) = over {
-        transition.dropped = Some(over.incarnation);
-        if transition.row == RowChange::Keep {
-            transition.row = RowChange::Delete;
+    match (over, buried) {
+        (None, _) => {}
+        (Some(_), Some(buried)) => {
+            if transition.row == RowChange::Keep {
+                transition.row = RowChange::Put(buried);
+            }
+        }
+        (Some(over), None) => {
+            transition.dropped = Some(over.incarnation);
+            transition
+                .forks
+                .extend(over.debt(&command.stream).map(|debt| debt.change()));
+            if transition.row == RowChange::Keep {
+                transition.row = RowChange::Delete;
+            }
         }
     }
     if let Some(was) = found {
@@ -150,7 +177,8 @@ impl<'a> Case<'a> {
         if let Some(row) = self.loaded.row {
             let standing = row.standing();
             let content_type = row.content_type.clone();
-            let same = same_content_type(&content_type, &create.content_type)
+            let same = row.base.is_none()
+                && same_content_type(&content_type, &create.content_type)
                 && standing.closed == create.closed
                 && row.lifetime == create.lifetime
                 && create.retention.or(row.retention) == row.retention;
@@ -287,26 +315,6 @@ impl<'a> Case<'a> {
         })
     }
 
-    fn delete(self, delete: &Delete) -> Result<Transition, Refusal> {
-        let row = self.loaded.row.ok_or(Refusal::NotFound)?;
-        let standing = row.standing();
-        if delete
-            .if_match
-            .as_ref()
-            .is_some_and(|condition| !condition.allows_write(Some(&standing)))
-        {
-            return Err(Refusal::IfMatch {
-                standing: Some(standing),
-            });
-        }
-        let dropped = Some(row.incarnation);
-        Ok(Transition {
-            row: RowChange::Delete,
-            dropped,
-            ..self.unchanged(Outcome::Deleted)
-        })
-    }
-
     fn trim(self, trim: &Trim) -> Result<Transition, Refusal> {
         let mut row = self.of(trim.incarnation)?.clone();
         let trimmed = row.trim(trim.below);
@@ -361,7 +369,7 @@ impl<'a> Case<'a> {
     }
 
     /// What follows when bytes were put, or the stream was closed: it was used, and may forget its oldest bytes.
-    fn grown(self, row: &mut StreamRow) {
+    pub(super) fn grown(self, row: &mut StreamRow) {
         row.touch(self.now_ms);
         if self.body_len > 0 {
             row.mark(self.now_ms);
@@ -400,7 +408,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn stored(self, row: &StreamRow, offset: Offset) -> Option<Stored> {
+    pub(super) fn stored(self, row: &StreamRow, offset: Offset) -> Option<Stored> {
         let Self { body_len: len, .. } = self;
         (len > 0).then_some(Stored {
             incarnation: row.incarnation,
@@ -418,6 +426,7 @@ impl<'a> Case<'a> {
             stored: None,
             dropped: None,
             blobs: BlobChange::default(),
+            forks: Vec::new(),
             now_ms: self.now_ms,
         }
     }
@@ -427,10 +436,16 @@ impl<'a> Case<'a> {
 /// the log says.
 fn within_limits(stream: &StreamName, op: &Op) -> Result<(), Refusal> {
     let check = |fits: bool, field| if fits { Ok(()) } else { Err(Refusal::TooLong { field }) };
-    check(
-        stream.bucket().len().max(stream.name().len()) <= NAME_BYTES_MAX,
-        Field::Name,
-    )?;
+    let other = match op {
+        Op::Fork(fork) => fork.other(),
+        _ => None,
+    };
+    for name in [Some(stream), other].into_iter().flatten() {
+        check(
+            name.bucket().len().max(name.name().len()) <= NAME_BYTES_MAX,
+            Field::Name,
+        )?;
+    }
     let (content_type, seq, producer) = match op {
         Op::Create(create) => (Some(&create.content_type), None, None),
         Op::Append(append) => (
@@ -438,7 +453,11 @@ fn within_limits(stream: &StreamName, op: &Op) -> Result<(), Refusal> {
             append.seq.as_ref(),
             append.producer.as_ref(),
         ),
-        Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) | Op::Snapshot(_) => (None, None, None),
+        Op::Fork(ForkOp::Bear(bearing)) => (Some(&bearing.content_type), None, None),
+        Op::Fork(ForkOp::Pledge(pledging)) => (pledging.asked.content_type.as_ref(), None, None),
+        Op::Fork(_) | Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) | Op::Snapshot(_) => {
+            (None, None, None)
+        }
     };
     check(
         content_type.is_none_or(|text| text.len() <= CONTENT_TYPE_BYTES_MAX),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bucket::BucketOp;
 use super::etag::Condition;
+use super::fork::ForkOp;
 use super::lifetime::Lifetime;
 use super::name::{StreamName, group_of};
 use super::offset::Offset;
@@ -55,6 +56,8 @@ pub enum Op {
     Bucket(BucketOp),
     /// Something about its snapshots.
     Snapshot(SnapshotOp),
+    /// A step of making or unmaking a fork: of it, or for it.
+    Fork(ForkOp),
 }
 
 /// `PUT`.
@@ -148,9 +151,14 @@ impl Command {
     #[must_use]
     pub fn belongs_to(&self, group: u32, groups: u32) -> bool {
         match self.op {
-            Op::Create(_) | Op::Append(_) | Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Snapshot(_) => {
-                group == group_of(&self.stream, groups)
-            }
+            Op::Create(_)
+            | Op::Append(_)
+            | Op::Delete(_)
+            | Op::Trim(_)
+            | Op::Touch(_)
+            | Op::Tend
+            | Op::Snapshot(_)
+            | Op::Fork(_) => group == group_of(&self.stream, groups),
             Op::Bucket(BucketOp::Seal { .. }) => group < groups,
             Op::Bucket(_) => group == REGISTRY,
         }
@@ -162,7 +170,7 @@ impl Command {
     pub fn is_of_client(&self) -> bool {
         match &self.op {
             Op::Create(_) | Op::Append(_) | Op::Delete(_) => true,
-            Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) => false,
+            Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) | Op::Fork(_) => false,
             Op::Snapshot(op) => matches!(op, SnapshotOp::Begin { .. } | SnapshotOp::Trim { .. }),
         }
     }
@@ -172,9 +180,7 @@ impl Command {
     pub fn producer(&self) -> Option<&ProducerTuple> {
         match &self.op {
             Op::Append(append) => append.producer.as_ref(),
-            Op::Create(_) | Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) | Op::Snapshot(_) => {
-                None
-            }
+            _ => None,
         }
     }
 
@@ -187,6 +193,15 @@ impl Command {
                 | SnapshotOp::Publish(Publish { blob, .. })
                 | SnapshotOp::Drop { blob, .. },
             ) => Some(*blob),
+            _ => None,
+        }
+    }
+
+    /// The step of making or unmaking a fork that it is, if it is one: more rows must be loaded before the law can judge.
+    #[must_use]
+    pub fn fork(&self) -> Option<&ForkOp> {
+        match &self.op {
+            Op::Fork(fork) => Some(fork),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bucket::BucketRow;
+use super::fork::{Pledge, Reference, Token};
 use super::name::StreamName;
 use super::row::{Claim, StreamRow};
 use super::snapshot::BlobRow;
@@ -15,7 +16,6 @@ const VERSION: u8 = 1;
 
 /// One row of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "the large ones are the many")]
 pub enum ImageRow {
     /// A stream.
     Stream {
@@ -58,6 +58,22 @@ pub enum ImageRow {
         blob: u64,
         /// Its row.
         row: BlobRow,
+    },
+    /// A pledge of a fork.
+    Pledge {
+        /// Index of its token.
+        token: u64,
+        /// Its row.
+        row: Pledge,
+    },
+    /// A reference to a stream.
+    Reference {
+        /// The stream's incarnation.
+        incarnation: u64,
+        /// The fork's.
+        token: Token,
+        /// Its row.
+        row: Reference,
     },
 }
 

@@ -37,3 +37,9 @@ pub const UPLOADS_MAX: usize = 64;
 
 /// Most entity tags in one `If-Match` or `If-None-Match`. The tags of `If-Match` travel through the log.
 pub const CONDITION_TAGS_MAX: usize = 16;
+
+/// Most forks of one stream, attempts at one included: what a count of them can be trusted to hold.
+pub const FORKS_MAX: u32 = 1 << 20;
+
+/// Most streams that a fork may be based on, one on the other: a reader of its first bytes looks at all of them.
+pub const FORK_DEPTH_MAX: u32 = 1000;

@@ -13,6 +13,7 @@
 //! | `lifetime`, `retention` | when is a stream over, and what does it forget by itself? |
 //! | `bucket` | how does a bucket come and go, with its streams in many groups? |
 //! | `snapshot` | how is a snapshot uploaded, published, trimmed below? |
+//! | `fork`, `forking` | how does one stream begin as a part of another, in whatever group? |
 //! | `plan` | which bytes answer a read? |
 //! | `image` | all rows of a group, out and in again |
 //! | `limits` | how big may things be? |
@@ -22,6 +23,8 @@ mod bucket;
 mod command;
 mod content_type;
 mod etag;
+mod fork;
+mod forking;
 mod image;
 mod lifetime;
 mod limits;
@@ -44,6 +47,10 @@ pub use bucket::{
 pub use command::{Append, Command, Create, Delete, Op, ProducerTuple, REGISTRY, Touch, Trim};
 pub use content_type::{is_json, same_content_type};
 pub use etag::{BadCondition, Condition, ETag, Tag};
+pub use fork::{
+    Asked, Base, Bearing, Debt, ForkChange, ForkDone, ForkOp, ForkRefusal, Pledge, Pledging, Reference, Retaining,
+    Token,
+};
 pub use image::{ImageRow, decode_rows, encode_rows};
 pub use lifetime::Lifetime;
 pub use limits::*;

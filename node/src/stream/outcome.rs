@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bucket::{BucketOutcome, BucketRefusal};
 use super::etag::ETag;
+use super::fork::{ForkDone, ForkRefusal};
 use super::offset::Offset;
 use super::snapshot::{SnapshotDone, SnapshotRefusal};
 use super::versioned::{self, BadFormat};
@@ -106,6 +107,8 @@ pub enum Outcome {
     Bucket(BucketOutcome),
     /// Something was done about its snapshots.
     Snapshot(SnapshotDone),
+    /// A step of making or unmaking a fork is done.
+    Fork(ForkDone),
 }
 
 /// Why a command changed nothing.
@@ -175,6 +178,10 @@ pub enum Refusal {
     Bucket(BucketRefusal),
     /// It was about a snapshot.
     Snapshot(SnapshotRefusal),
+    /// The stream was deleted and is kept for its forks only (410; for `PUT` 409).
+    Gone,
+    /// A step of making a fork is not lawful.
+    Fork(ForkRefusal),
 }
 
 /// What was too long or too large.
@@ -223,7 +230,7 @@ impl Outcome {
             ) => Some(standing),
             Self::Refused(Refusal::IfMatch { standing }) => standing.as_ref(),
             Self::Snapshot(SnapshotDone::Published { standing } | SnapshotDone::Trimmed { standing }) => Some(standing),
-            Self::Deleted | Self::Bucket(_) | Self::Snapshot(_) | Self::Refused(_) => None,
+            Self::Deleted | Self::Bucket(_) | Self::Snapshot(_) | Self::Fork(_) | Self::Refused(_) => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::command::ProducerTuple;
+use super::fork::Base;
 use super::lifetime::Lifetime;
 use super::offset::Offset;
 use super::outcome::Standing;
@@ -50,6 +51,12 @@ pub struct StreamRow {
     pub written_ms: u64,
     /// The newest snapshot, if one was published. Few streams have one: it must not make all rows larger.
     pub snapshot: Option<Box<SnapshotRef>>,
+    /// If it is a fork: where its first bytes are.
+    pub base: Option<Box<Base>>,
+    /// How many references to it are kept: for forks, and for attempts at such.
+    pub refs: u32,
+    /// Deleted, or over, and kept for its forks only.
+    pub gone: bool,
 }
 
 /// How a stream was closed.
@@ -94,6 +101,9 @@ impl StreamRow {
             marks: Vec::new(),
             written_ms: now_ms,
             snapshot: None,
+            base: None,
+            refs: 0,
+            gone: false,
         }
     }
 

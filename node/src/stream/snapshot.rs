@@ -230,7 +230,10 @@ impl Transition {
         let mut goes = self.dropped == Some(was.incarnation);
         if let RowChange::Put(row) = &mut self.row
             && row.incarnation == was.incarnation
-            && row.snapshot.as_ref().is_some_and(|newest| newest.offset < row.earliest)
+            && row
+                .snapshot
+                .as_ref()
+                .is_some_and(|newest| row.gone || newest.offset < row.earliest)
         {
             row.snapshot = None;
             goes = true;

@@ -30,6 +30,9 @@ fn row(incarnation: u64, tail: u64) -> StreamRow {
         marks: Vec::new(),
         written_ms: 0,
         snapshot: None,
+        base: None,
+        refs: 0,
+        gone: false,
     }
 }
 

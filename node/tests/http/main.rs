@@ -11,6 +11,7 @@
 //! | `buckets` | what are buckets, and where do both shapes of a URL lead? |
 //! | `lifetime` | when is a stream over, and what does it forget? |
 //! | `snapshots` | are snapshots published whole or not at all, and sent with what came after them? |
+//! | `forks` | how does one stream begin as a part of another? |
 //! | `cluster` | does every node of three answer alike? |
 //! | `admin` | what does a node say about itself? |
 
@@ -18,6 +19,7 @@ mod admin;
 mod bad_input;
 mod buckets;
 mod cluster;
+mod forks;
 mod framing;
 mod journey;
 mod lifetime;

