@@ -70,7 +70,10 @@ pub enum StartError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// The journal's records make no sense together.
-    #[error("the journal cannot be understood: {0}. Move the data directory aside and let the node join again empty")]
+    #[error(
+        "the journal cannot be understood: {0}. Leave the node stopped and keep its data directory: its peers hold every \
+         acknowledged record while a majority of them runs. Do not start it empty or from an older copy"
+    )]
     Records(#[from] BadBytes),
     /// The index.
     #[error("the index cannot be used: {0}")]

@@ -29,8 +29,10 @@ pub enum JournalError {
     /// Bytes that were synced are not what was written, or not there.
     #[error(
         "the journal is damaged in segment {segment:016x} at byte {offset}: {what}. Acknowledged records may be lost here, \
-         so the node does not start: move its data directory aside and let it join again empty, to be filled by its \
-         peers; or restore it from a copy. `holdfast journal inspect` shows what is left"
+         so the node does not start. Leave it stopped and keep its data directory: its peers hold every acknowledged \
+         record while a majority of them runs. Do not start it empty or from an older copy, which have forgotten what it \
+         voted and acknowledged; only a copy made after it last stopped may take the directory's place. \
+         `holdfast journal inspect` shows what is left"
     )]
     Damaged {
         /// The segment.
