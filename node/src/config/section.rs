@@ -218,6 +218,10 @@ pub struct Raft {
     /// Entries kept in the log past a snapshot, so that a follower that lags a little needs no snapshot. Default
     /// 10000, 0 to 10000000; no more than `snapshot_entries`.
     pub keep_entries: u64,
+    /// Most bytes of the journal that a leader keeps for a follower that is being sent a snapshot, so that it can go on from
+    /// the log. Default 1GiB, 0B to 1TiB: what the disk can spare for some minutes. A follower slower than that is sent
+    /// another snapshot.
+    pub hold_bytes: u64,
     /// Size of the pieces in which a snapshot travels. Default 1MiB, 4KiB to 16MiB: bounds what either side holds.
     pub snapshot_chunk: u64,
 }
@@ -234,6 +238,7 @@ impl Default for Raft {
             appends_in_flight: 4,
             snapshot_entries: 50_000,
             keep_entries: 10_000,
+            hold_bytes: 1024 * MIB,
             snapshot_chunk: MIB,
         }
     }

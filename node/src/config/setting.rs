@@ -209,6 +209,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!("raft.appends_in_flight", number raft.appends_in_flight, 1, 64),
     setting!("raft.snapshot_entries", number raft.snapshot_entries, 10, 10_000_000),
     setting!("raft.keep_entries", number raft.keep_entries, 0, 10_000_000),
+    setting!("raft.hold_bytes", size raft.hold_bytes, 0, 1024 * GIB),
     setting!("raft.snapshot_chunk", size raft.snapshot_chunk, 4 * KIB, 16 * MIB),
     setting!("journal.segment", size journal.segment, 64 * KIB, 4 * GIB),
     setting!("journal.queue", size journal.queue, 64 * KIB, 4 * GIB),

@@ -198,6 +198,7 @@ impl Groups {
                 observer.clone(),
                 work.clone(),
                 flush_entries,
+                settings.raft.hold_bytes,
                 rows_max,
             )?;
             let started = Group::start(Arc::new(machine), &settings, transport.clone(), fate.clone()).await;

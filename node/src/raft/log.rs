@@ -216,6 +216,11 @@ impl GroupLog {
             .fetch_max(next_index(flushed), Ordering::AcqRel);
     }
 
+    /// The oldest segment of the journal with entries of this log.
+    pub(super) fn first_segment(&self) -> Option<u64> {
+        self.state().segments.first_key_value().map(|(segment, _)| *segment)
+    }
+
     /// Whether something in this segment may still be read by this log.
     pub(super) fn uses_segment(&self, segment: u64) -> bool {
         self.state().segments.contains_key(&segment)

@@ -8,9 +8,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use net::rt;
 use serde::{Deserialize, Serialize};
 use storage::index::{Batch, Index};
 use storage::journal::Journal;
@@ -18,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::Observer;
 use super::codec::BadBytes;
+use super::hold::Sending;
 use super::log::GroupLog;
 use super::rows::RowCache;
 use super::tail_cache::TailCache;
@@ -47,42 +46,7 @@ pub(super) struct Machine {
     pub(super) flush_entries: u64,
     state: Mutex<State>,
     /// Snapshots on their way to others.
-    sending: Mutex<Sending>,
-}
-
-/// Snapshots on their way to other nodes, and for how long the log behind them is kept.
-#[derive(Default)]
-struct Sending {
-    under_way: usize,
-    since: Option<rt::Instant>,
-    /// When the last one ended.
-    ended: Option<rt::Instant>,
-}
-
-/// How long the log is kept, for the receiver of a snapshot to go on from there, after the snapshot was sent.
-const HELD_AFTER: Duration = Duration::from_secs(10);
-
-/// How long it is kept in all, however long snapshots take: the disk is not without end.
-const HELD_AT_MOST: Duration = Duration::from_secs(600);
-
-impl Sending {
-    /// Whether the last one ended only just now.
-    fn is_fresh(&self) -> bool {
-        self.ended.is_some_and(|ended| ended.elapsed() < HELD_AFTER)
-    }
-}
-
-/// Keeps the log from being purged while it lives, and for [`HELD_AFTER`] more.
-pub(super) struct HeldLog {
-    machine: Arc<Machine>,
-}
-
-impl Drop for HeldLog {
-    fn drop(&mut self) {
-        let mut sending = self.machine.sending();
-        sending.under_way -= 1;
-        sending.ended = Some(rt::Instant::now());
-    }
+    pub(super) sending: Sending,
 }
 
 /// What the lock guards.
@@ -140,6 +104,7 @@ impl Machine {
         observer: Arc<dyn Observer>,
         work: Arc<Notify>,
         flush_entries: u64,
+        hold_bytes: u64,
         rows_max: usize,
     ) -> io::Result<Self> {
         let group = log.shared.group;
@@ -183,34 +148,12 @@ impl Machine {
             work,
             flush_entries,
             state: Mutex::new(state),
-            sending: Mutex::default(),
+            sending: Sending::new(hold_bytes),
         })
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn sending(&self) -> MutexGuard<'_, Sending> {
-        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps the log as it is while a snapshot is sent. Without this, a follower that falls behind by more than the log
-    /// keeps while it receives one would need the next one, and so on for as long as clients are busy.
-    pub(super) fn hold_log(self: &Arc<Self>) -> HeldLog {
-        let mut sending = self.sending();
-        if sending.under_way == 0 && !sending.is_fresh() {
-            sending.since = Some(rt::Instant::now());
-        }
-        sending.under_way += 1;
-        HeldLog { machine: self.clone() }
-    }
-
-    /// Whether the log must stay as it is, see [`Machine::hold_log`].
-    pub(super) fn log_is_held(&self) -> bool {
-        let sending = self.sending();
-        let young = sending.since.is_some_and(|since| since.elapsed() < HELD_AT_MOST);
-        young && (sending.under_way > 0 || sending.is_fresh())
     }
 
     /// Waits until the entry of this index has been applied here.

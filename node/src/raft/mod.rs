@@ -10,7 +10,7 @@
 //! | `forks` | where are the rows that hold forks and sources together? |
 //! | `view` | how are rows and bytes read, and never served damaged? |
 //! | `network`, `pipeline`, `wire` | how do groups of different nodes talk? |
-//! | `janitor` | what is flushed, purged and freed, and when? |
+//! | `janitor`, `hold` | what is flushed, purged and freed, and when? |
 //! | `reads` | as of when may a read be answered? |
 //! | `propose`, `lead`, `status`, `fate` | what can be asked of a group, and when must the node end? |
 //! | `groups`, `group` | all of it, for the rest of the node |
@@ -22,6 +22,7 @@ mod fate;
 mod forks;
 mod group;
 mod groups;
+mod hold;
 mod image;
 mod incoming;
 mod janitor;

@@ -70,6 +70,7 @@ async fn state(commands: &[Command], cuts: &[usize]) -> (u64, Vec<(Bytes, Bytes)
         Arc::new(Nobody),
         Arc::default(),
         1000,
+        u64::MAX,
         16,
     )
     .unwrap();

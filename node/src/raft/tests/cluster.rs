@@ -173,6 +173,32 @@ fn the_log_is_kept_while_a_snapshot_is_on_its_way() {
     });
 }
 
+#[test]
+fn a_log_that_grows_too_large_is_kept_for_nobody() {
+    run(async {
+        let three = Three::start().await;
+        three.store(create("a", b"")).await;
+        let leader = three.leader(0).await;
+        let machine = three.groups[leader].view(0).machine;
+        let held = machine.hold_log();
+        assert!(machine.log_is_held());
+        for _ in 0..20 {
+            three.store(append("a", &[7; 20_000])).await;
+        }
+        assert!(!machine.log_is_held(), "more than raft.hold_bytes is kept");
+        tidy(&three.groups[leader]).await;
+        for _ in 0..200 {
+            if three.groups[leader].status()[0].purged.is_some() {
+                break;
+            }
+            rt::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(three.groups[leader].status()[0].purged.is_some());
+        drop((held, machine));
+        three.end().await;
+    });
+}
+
 /// A follower sleeps until the log it needs is purged, and gets the state whole, producers included.
 #[test]
 fn a_follower_that_fell_behind_gets_a_snapshot_with_its_producers() {

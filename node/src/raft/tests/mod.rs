@@ -182,6 +182,7 @@ impl Node {
             appends_in_flight: 4,
             snapshot_entries: 1_000_000,
             keep_entries: 10,
+            hold_bytes: 256 << 10,
             snapshot_chunk: 4 << 10,
         };
         let settings = Settings {
