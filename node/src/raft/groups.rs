@@ -19,7 +19,7 @@ use super::fate::Fate;
 use super::group::Group;
 use super::janitor::Janitor;
 use super::log::GroupLog;
-use super::machine::Machine;
+use super::machine::{Bounds, Machine};
 use super::network::Transport;
 use super::recovery::Recovery;
 use super::tending::Tending;
@@ -185,22 +185,16 @@ impl Groups {
         let tail = Arc::new(TailCache::new(bytes(settings.cache.tail)));
         let count = settings.groups.max(1);
         let cache_bytes = (bytes(settings.cache.tail) / count as usize).clamp(256 << 10, 4 << 20);
-        let rows_max = (bytes(settings.cache.streams) / count as usize).max(16);
+        let bounds = Bounds {
+            flush_entries: settings.raft.snapshot_entries,
+            hold_bytes: settings.raft.hold_bytes,
+            rows: (bytes(settings.cache.streams) / count as usize).max(16),
+        };
         let mut groups = Vec::with_capacity(count as usize);
         for number in 0..count {
             let state = recovered.remove(&number).unwrap_or_default();
             let log = GroupLog::new(number, journal.clone(), cache_bytes, state);
-            let flush_entries = settings.raft.snapshot_entries;
-            let machine = Machine::open(
-                log,
-                index.clone(),
-                tail.clone(),
-                observer.clone(),
-                work.clone(),
-                flush_entries,
-                settings.raft.hold_bytes,
-                rows_max,
-            )?;
+            let machine = Machine::open(log, index.clone(), tail.clone(), observer.clone(), work.clone(), bounds)?;
             let started = Group::start(Arc::new(machine), &settings, transport.clone(), fate.clone()).await;
             let because = |error: openraft::errors::Fatal<_>| StartError::Group {
                 group: number,

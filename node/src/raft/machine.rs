@@ -49,6 +49,17 @@ pub(super) struct Machine {
     pub(super) sending: Sending,
 }
 
+/// How much is how much.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Entries applied after which the index is flushed.
+    pub(super) flush_entries: u64,
+    /// Bytes of the journal beyond which the log is held for nobody.
+    pub(super) hold_bytes: u64,
+    /// Rows of streams in memory.
+    pub(super) rows: usize,
+}
+
 /// What the lock guards.
 pub(super) struct State {
     /// The generation of rows that is the group's state.
@@ -103,9 +114,7 @@ impl Machine {
         tail: Arc<TailCache>,
         observer: Arc<dyn Observer>,
         work: Arc<Notify>,
-        flush_entries: u64,
-        hold_bytes: u64,
-        rows_max: usize,
+        bounds: Bounds,
     ) -> io::Result<Self> {
         let group = log.shared.group;
         let journal = log.shared.journal.clone();
@@ -129,7 +138,7 @@ impl Machine {
             generation_begun: generation,
             flushed: position.clone(),
             position,
-            rows: RowCache::new(rows_max),
+            rows: RowCache::new(bounds.rows),
             live,
             uploads,
             pins: BTreeMap::new(),
@@ -146,9 +155,9 @@ impl Machine {
             observer,
             moved: Notify::new(),
             work,
-            flush_entries,
+            flush_entries: bounds.flush_entries,
             state: Mutex::new(state),
-            sending: Sending::new(hold_bytes),
+            sending: Sending::new(bounds.hold_bytes),
         })
     }
 

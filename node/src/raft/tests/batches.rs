@@ -69,9 +69,11 @@ async fn state(commands: &[Command], cuts: &[usize]) -> (u64, Vec<(Bytes, Bytes)
         tail,
         Arc::new(Nobody),
         Arc::default(),
-        1000,
-        u64::MAX,
-        16,
+        machine::Bounds {
+            flush_entries: 1000,
+            hold_bytes: u64::MAX,
+            rows: 16,
+        },
     )
     .unwrap();
     let entries: Vec<Entry> = (0_u64..)
