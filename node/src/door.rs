@@ -179,7 +179,8 @@ async fn accept(
 impl Inside {
     async fn serve(self: Arc<Self>, sniffed: Sniffed<TcpStream>, shutdown: &Shutdown, clients: &Semaphore) {
         let (io, protocol) = match sniffed {
-            Sniffed::Peer(io) => return self.peers.serve(io, self.handler.clone()).await,
+            // In a box: there are few of them, and the many others need not be as large.
+            Sniffed::Peer(io) => return Box::pin(self.peers.serve(io, self.handler.clone())).await,
             Sniffed::Http1(io) => (io, Protocol::Http1),
             Sniffed::Http2(io) => (io, Protocol::Http2),
         };
@@ -189,7 +190,10 @@ impl Inside {
         let inside = self.clone();
         let service = service_fn(move |request| {
             let inside = inside.clone();
-            async move { Ok::<_, Infallible>(inside.http.answer(request).await) }
+            // In a box while it is being answered: hyper keeps the place for as long as the connection lives, and most live
+            // idle or wait at the tail of a stream.
+            let answering = Box::pin(async move { inside.http.answer(request).await });
+            async move { Ok::<_, Infallible>(answering.await) }
         });
         match serve::serve_connection(io, protocol, service, &self.limits, shutdown).await {
             Ok(()) => {}

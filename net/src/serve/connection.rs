@@ -122,7 +122,8 @@ where
                 .keep_alive_interval(limits.head_patience)
                 .keep_alive_timeout(limits.write_patience)
                 .serve_connection(io, service);
-            drive(connection, shutdown, |connection| connection.graceful_shutdown()).await
+            // In a box: those of HTTP/1 are many, and need not be as large.
+            Box::pin(drive(connection, shutdown, |connection| connection.graceful_shutdown())).await
         }
     }
 }

@@ -38,9 +38,8 @@ pub async fn sniff<T: AsyncRead + Unpin>(mut io: T, patience: Duration) -> io::R
     let mut first = BytesMut::new();
     let known = rt::timeout(patience, async {
         loop {
-            let mut buf = [0_u8; FIRST_READ_MAX];
-            let read = io.read(&mut buf).await?;
-            first.extend_from_slice(&buf[..read]);
+            first.reserve(FIRST_READ_MAX);
+            let read = io.read_buf(&mut first).await?;
             if read == 0 && first.is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -290,8 +290,8 @@ impl Default for Index {
 pub struct Cache {
     /// Newest bytes of streams, shared by all readers at the tail. Default 64MiB, 0B to 256GiB.
     pub tail: u64,
-    /// Streams whose rows are kept at hand; the others are read from the index when asked for. Default 100000, 16 to
-    /// 100000000. Each takes some 300 bytes.
+    /// Streams whose rows are kept at hand; the others are read from the index when asked for. Default 20000, 16 to
+    /// 100000000. Each takes some 400 bytes.
     pub streams: u64,
     /// Bytes read from a disk at once for one reader, and the most a slow one holds. Default 256KiB, 4KiB to 16MiB.
     pub read_piece: u64,
@@ -301,7 +301,7 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             tail: 64 * MIB,
-            streams: 100_000,
+            streams: 20_000,
             read_piece: 256 * KIB,
         }
     }

@@ -75,6 +75,7 @@ impl Janitor {
             let moved = group.machine.state().flushed.applied != point.applied;
             group.machine.set_flushed(point);
             group.machine.log.note_committed();
+            group.machine.log.forget_flushed();
             if moved {
                 group.unpurged.store(true, Ordering::Relaxed);
             }

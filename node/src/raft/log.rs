@@ -216,6 +216,21 @@ impl GroupLog {
             .fetch_max(next_index(flushed), Ordering::AcqRel);
     }
 
+    /// Takes entries that are flushed out of memory: they were applied, and whoever still needs them reads the journal.
+    pub(super) fn forget_flushed(&self) {
+        let flushed_next = self.shared.flushed_next.load(Ordering::Acquire);
+        let mut state = self.state();
+        while state
+            .cache
+            .front()
+            .is_some_and(|cached| cached.entry.log_id.index < flushed_next)
+        {
+            state.forget_oldest();
+        }
+        let room = 2 * state.cache.len() + 64;
+        state.cache.shrink_to(room);
+    }
+
     /// The oldest segment of the journal with entries of this log.
     pub(super) fn first_segment(&self) -> Option<u64> {
         self.state().segments.first_key_value().map(|(segment, _)| *segment)

@@ -1,6 +1,6 @@
 //! The stream rows used last, decoded: a bounded window on the index.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::stream::{StreamName, StreamRow};
@@ -8,8 +8,9 @@ use crate::stream::{StreamName, StreamRow};
 /// Rows by name. A name that is not here may still be in the index.
 pub(super) struct RowCache {
     rows_max: usize,
-    rows: BTreeMap<StreamName, Kept>,
-    order: VecDeque<StreamName>,
+    rows: BTreeMap<Arc<StreamName>, Kept>,
+    /// In the order they came. Names that are gone stay here until they are passed over, and may be here twice.
+    order: VecDeque<Arc<StreamName>>,
 }
 
 struct Kept {
@@ -38,8 +39,14 @@ impl RowCache {
             kept.row = row;
             return;
         }
+        let name = Arc::new(name.clone());
         self.rows.insert(name.clone(), Kept { row, used: false });
-        self.order.push_back(name.clone());
+        self.order.push_back(name);
+        if self.order.len() > 2 * self.rows_max {
+            let mut seen = BTreeSet::new();
+            self.order
+                .retain(|name| self.rows.contains_key(name) && seen.insert(name.clone()));
+        }
         while self.rows.len() > self.rows_max {
             let Some(oldest) = self.order.pop_front() else { break };
             match self.rows.get_mut(&oldest) {
@@ -54,9 +61,7 @@ impl RowCache {
     }
 
     pub(super) fn remove(&mut self, name: &StreamName) {
-        if self.rows.remove(name).is_some() {
-            self.order.retain(|kept| kept != name);
-        }
+        self.rows.remove(name);
     }
 
     pub(super) fn clear(&mut self) {
@@ -91,5 +96,20 @@ mod tests {
         cache.put(&name(0), row(9));
         assert_eq!(cache.get(&name(0)).unwrap().incarnation, 9);
         assert!(cache.rows.len() <= 3 && cache.order.len() <= 4);
+    }
+
+    #[test]
+    fn streams_that_come_and_go_leave_nothing_behind() {
+        let mut cache = RowCache::new(3);
+        cache.put(&name(0), row(0));
+        for number in 1..100 {
+            for _ in 0..3 {
+                cache.put(&name(number), row(number));
+                cache.remove(&name(number));
+            }
+        }
+        assert!(cache.order.len() <= 6);
+        assert!(cache.get(&name(0)).is_some(), "none of them was ever one too many");
+        assert_eq!(cache.rows.len(), 1);
     }
 }
