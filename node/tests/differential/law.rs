@@ -54,6 +54,7 @@ impl Kept {
         let loaded = Loaded {
             row: self.row.as_ref(),
             claim: claim.and_then(|key| self.claims.get(&key)),
+            ..Loaded::default()
         };
         let transition = apply(loaded, command, Moment { index, last_now_ms: 1 });
         if transition.dropped.is_some() {
@@ -231,6 +232,7 @@ fn command(stream: StreamName, step: &Step) -> Option<Command> {
                 lifetime: lifetime(step)?,
                 retention: Retention::default(),
                 retention_default: Retention::default(),
+                as_of: 0,
             })
         }
         _ => {

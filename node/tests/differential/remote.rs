@@ -71,7 +71,7 @@ impl Remote {
         let mut headers = BTreeMap::new();
         for name in Answer::kept_headers() {
             let values = response.headers().get_all(name).iter();
-            let values: Vec<&str> = values.map(|value| readable(value)).collect();
+            let values: Vec<&str> = values.map(readable).collect();
             if values.is_empty() {
                 continue;
             }

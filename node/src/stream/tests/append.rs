@@ -29,10 +29,12 @@ fn the_body_is_of_the_streams_type() {
         &mut Kept::stream("text/plain; charset=utf-8"),
         &[
             (
-                append("a").of_type("text/plain"),
+                append("a").of_type("text/html; charset=utf-8"),
                 "refused: not text/plain; charset=utf-8",
             ),
             (append("a").of_type("TEXT/PLAIN;charset=UTF-8"), "appended 1"),
+            // What `fetch` adds to text.
+            (append("a").of_type("text/plain"), "appended 2"),
             (
                 append("a").of_type("application/json"),
                 "refused: not text/plain; charset=utf-8",
