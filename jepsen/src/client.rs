@@ -8,7 +8,9 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 
-use crate::history::{Answer, Append, BucketOp, BucketSaw, Create, Ending, Op, Read, Recorder, Refusal, Seen, Stored};
+use crate::history::{
+    Answer, Append, BucketOp, BucketSaw, Create, Ending, Fork, Op, Read, Recorder, Refusal, Seen, Stored,
+};
 use crate::record::{self, Content, Parser, Tag};
 use crate::transport::Transport;
 
@@ -81,6 +83,20 @@ impl Client {
             request = request.header("Stream-TTL", ttl_s);
         }
         self.call(node, stream, Op::Create(create), request, body).await
+    }
+
+    /// Creates a stream as a fork of another.
+    pub async fn fork(&self, node: usize, stream: &Arc<str>, fork: Fork) -> Ending {
+        let body = record::body(fork.tag, fork.len);
+        let mut request = Request::builder().method(Method::PUT).uri(path(stream));
+        request = request.header("Stream-Forked-From", path(&fork.source));
+        if let Some(offset) = fork.offset {
+            request = request.header("Stream-Fork-Offset", format!("{offset:020}"));
+        }
+        if fork.sub > 0 {
+            request = request.header("Stream-Fork-Sub-Offset", fork.sub);
+        }
+        self.call(node, stream, Op::Fork(fork), request, body).await
     }
 
     /// Appends, closes, or both.
@@ -271,7 +287,7 @@ fn done(op: &Op, response: &Response<Bytes>) -> Option<Ending> {
     let headers = response.headers();
     let (next, etag) = (text(headers, "Stream-Next-Offset"), text(headers, "ETag"));
     let answer = match (op, response.status().as_u16()) {
-        (Op::Create(_), status @ (200 | 201)) => Answer::Created {
+        (Op::Create(_) | Op::Fork(_), status @ (200 | 201)) => Answer::Created {
             new: status == 201,
             next,
             etag,
@@ -361,13 +377,18 @@ pub(crate) fn not_done(op: &Op, response: &Response<Bytes>) -> Ending {
     let code = error_code(response.body());
     let refusal = match status {
         _ if code == "outcome_unknown" => return Ending::Unknown(format!("{status} {code}")),
-        503 if matches!(&code[..], "no_leader" | "backpressure" | "bucket_busy" | "upload_lost") => {
+        503 if matches!(
+            &code[..],
+            "no_leader" | "backpressure" | "bucket_busy" | "upload_lost" | "fork_source_changed"
+        ) =>
+        {
             Refusal::Unavailable { code }
         }
         501 => Refusal::Other { status, code },
         // 408 is the server giving up on a request it may have begun to read; a 2xx here was not understood.
         200..=299 | 408 | 500..=599 => return Ending::Unknown(format!("{status} {code}")),
         404 => Refusal::NotFound,
+        410 if code == "stream_gone" => Refusal::Buried,
         403 => match number(headers, "Producer-Epoch") {
             Some(epoch) => Refusal::Fenced { epoch },
             None => Refusal::Other { status, code },
@@ -377,7 +398,7 @@ pub(crate) fn not_done(op: &Op, response: &Response<Bytes>) -> Ending {
             earliest: text(headers, "Stream-Earliest-Offset"),
         },
         400 if code == "offset_beyond_tail" => Refusal::BeyondTail,
-        409 if matches!(op, Op::Create(_) | Op::Bucket(_)) => Refusal::Conflict,
+        409 if matches!(op, Op::Create(_) | Op::Fork(_) | Op::Bucket(_)) => Refusal::Conflict,
         409 if matches!(op, Op::Publish(_)) => Refusal::Other { status, code },
         409 if is_true(headers, "Stream-Closed") => Refusal::Closed {
             next: text(headers, "Stream-Next-Offset"),

@@ -24,6 +24,9 @@ pub struct History {
     pub clock_error_ms: Option<u64>,
     /// In the order of their beginnings; `events[i].id == i`.
     pub events: Vec<Event>,
+    /// The same of streams that are forked, which have a law of their own: what was written to one is read in others.
+    #[serde(default)]
+    pub forks: Vec<Event>,
 }
 
 /// One request and what became of it.
@@ -62,6 +65,8 @@ pub struct Moment {
 pub enum Op {
     /// PUT.
     Create(Create),
+    /// PUT of a fork.
+    Fork(Fork),
     /// POST, also one that only closes.
     Append(Append),
     /// DELETE.
@@ -137,6 +142,21 @@ pub struct Create {
     /// On the route of buckets, where the bucket must be there beforehand.
     #[serde(default)]
     pub in_bucket: bool,
+}
+
+/// PUT with `Stream-Forked-From`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fork {
+    /// The stream it is forked from.
+    pub source: Arc<str>,
+    /// `Stream-Fork-Offset`, in bytes; by default the source's tail.
+    pub offset: Option<u64>,
+    /// `Stream-Fork-Sub-Offset`, in bytes.
+    pub sub: u64,
+    /// The first record of its own.
+    pub tag: Tag,
+    /// Bytes of it.
+    pub len: u32,
 }
 
 /// POST.
@@ -339,6 +359,8 @@ pub enum Refusal {
     },
     /// 412.
     IfMatch,
+    /// 410: the stream is deleted, and kept for its forks.
+    Buried,
     /// 409 to a create: a stream of this name is there, and differs.
     Conflict,
     /// 400 to a read: the stream ends before the offset asked for.
@@ -379,7 +401,7 @@ impl Event {
     /// Whether it can change a stream.
     #[must_use]
     pub fn writes(&self) -> bool {
-        matches!(self.op, Op::Create(_) | Op::Append(_) | Op::Delete)
+        matches!(self.op, Op::Create(_) | Op::Fork(_) | Op::Append(_) | Op::Delete)
     }
 
     /// Whether its effect is certain and new: it was done by this very call.
@@ -416,7 +438,11 @@ impl Event {
 
 /// Takes the events of all clients of a run. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub struct Recorder(Arc<Mutex<Desk>>);
+pub struct Recorder {
+    desk: Arc<Mutex<Desk>>,
+    /// What it takes goes to [`History::forks`].
+    forks: bool,
+}
 
 #[derive(Debug, Default)]
 struct Desk {
@@ -433,15 +459,25 @@ impl Recorder {
         recorder
     }
 
+    /// The same recorder, for calls to streams that are forked.
+    #[must_use]
+    pub fn of_forks(&self) -> Self {
+        Self {
+            forks: true,
+            ..self.clone()
+        }
+    }
+
     /// A call begins. Returns the event's id.
     #[must_use]
     pub fn invoke(&self, client: u32, node: usize, stream: &Arc<str>, op: Op, now_ns: u64) -> u32 {
         let mut desk = self.desk();
-        let id = u32::try_from(desk.history.events.len()).expect("a run has fewer than 2^32 calls");
         let invoked = desk.moment(now_ns);
+        let events = desk.events(self.forks);
+        let id = u32::try_from(events.len()).expect("a run has fewer than 2^32 calls");
         let ending = Ending::Open;
         let stream = Arc::clone(stream);
-        desk.history.events.push(Event {
+        events.push(Event {
             id,
             client,
             node,
@@ -458,7 +494,7 @@ impl Recorder {
     pub fn end(&self, id: u32, ending: Ending, now_ns: u64) {
         let mut desk = self.desk();
         let returned = Some(desk.moment(now_ns));
-        let event = &mut desk.history.events[id as usize];
+        let event = &mut desk.events(self.forks)[id as usize];
         event.returned = returned;
         event.ending = ending;
     }
@@ -489,27 +525,40 @@ impl Recorder {
     /// The names of the streams that were spoken of, sorted.
     #[must_use]
     pub fn streams(&self) -> Vec<Arc<str>> {
-        self.desk().history.streams()
+        names(self.desk().events(self.forks))
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.0.lock().expect("nobody panics while holding the recorder")
+        self.desk.lock().expect("nobody panics while holding the recorder")
     }
 }
 
 impl Desk {
+    fn events(&mut self, forks: bool) -> &mut Vec<Event> {
+        if forks {
+            &mut self.history.forks
+        } else {
+            &mut self.history.events
+        }
+    }
+
     fn moment(&mut self, ns: u64) -> Moment {
         self.order += 1;
         Moment { ns, order: self.order }
     }
 }
 
+/// The streams that events speak of, sorted.
+fn names(events: &[Event]) -> Vec<Arc<str>> {
+    let names: std::collections::BTreeSet<&Arc<str>> = events.iter().map(|event| &event.stream).collect();
+    names.into_iter().cloned().collect()
+}
+
 impl History {
     /// The names of the streams in it, sorted.
     #[must_use]
     pub fn streams(&self) -> Vec<Arc<str>> {
-        let names: std::collections::BTreeSet<&Arc<str>> = self.events.iter().map(|event| &event.stream).collect();
-        names.into_iter().cloned().collect()
+        names(&self.events)
     }
 
     /// The events of one stream, in order.

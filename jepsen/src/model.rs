@@ -632,6 +632,8 @@ impl<'a> Names<'a> {
                     stands_for: self.etags.get(etag.as_str()).copied(),
                 }),
             },
+            // Judged elsewhere.
+            Op::Fork(_) => return None,
             Op::Delete => What::Delete,
             // What they say of a stream is judged by a law of their own.
             Op::Publish(_) | Op::Newest => return None,
@@ -655,9 +657,11 @@ impl<'a> Names<'a> {
             Ending::Open | Ending::Unknown(_) => return None,
             Ending::Done(answer) => self.saw(answer),
             Ending::Refused(refusal) => match refusal {
-                Refusal::NotSent | Refusal::Unavailable { .. } | Refusal::Other { .. } | Refusal::Gone { .. } => {
-                    return None;
-                }
+                Refusal::NotSent
+                | Refusal::Unavailable { .. }
+                | Refusal::Other { .. }
+                | Refusal::Gone { .. }
+                | Refusal::Buried => return None,
                 Refusal::NotFound => Saw::NotFound,
                 Refusal::Closed { next } => Saw::Closed {
                     next: next.as_ref().map(|next| self.offset(next)),

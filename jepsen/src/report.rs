@@ -207,6 +207,7 @@ fn op_in_words(op: &Op) -> String {
             }
             words
         }
+        Op::Fork(fork) => format!("fork {} as {}", fork.source, fork.tag),
         Op::Delete => "delete".into(),
         Op::Head => "head".into(),
         Op::Bucket(op) => format!("bucket {op:?}"),

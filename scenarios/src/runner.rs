@@ -30,6 +30,10 @@ const WHOLE_WITHIN: Duration = Duration::from_secs(40);
 /// How long clients go on after the cluster is whole: longer than the grace that the law of answers gives.
 const CALM: Duration = Duration::from_secs(5);
 
+/// How long it may take until nothing is left over of attempts at forks that failed: several rounds of who cleans up,
+/// after the time that an attempt may take.
+const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+
 /// How often it is looked whether the cluster is whole.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -263,7 +267,7 @@ impl Tale {
             }
         }
         workload::last_look(&mut manager, stage).await;
-        if is_whole && self.whole("stays-whole").await {
+        if is_whole && self.whole("stays-whole").await && self.settled().await {
             watch.abort();
         }
     }
@@ -319,6 +323,23 @@ impl Tale {
             self.cluster.pass(LOOK).await;
         }
         self.trouble(what, format!("after {WHOLE_WITHIN:?}: {}", pending.unwrap_or_default()));
+        false
+    }
+
+    /// Waits until nothing is left over of forks; whether that was so in time.
+    async fn settled(&self) -> bool {
+        let mut left = None;
+        for _ in 0..SETTLED_WITHIN.as_millis() / LOOK.as_millis() {
+            left = self.cluster.left_over();
+            if left.is_none() {
+                return true;
+            }
+            self.cluster.pass(LOOK).await;
+        }
+        self.trouble(
+            "forks-leak-nothing",
+            format!("after {SETTLED_WITHIN:?}: {}", left.unwrap_or_default()),
+        );
         false
     }
 

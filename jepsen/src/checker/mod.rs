@@ -15,6 +15,7 @@
 //! | [`lives_while_used`] | a stream with a window lives while it is used, and not much longer |
 //! | [`buckets`](crate::buckets) | a bucket and its streams are one object: it goes only when it is empty |
 //! | [`listings_are_true`] | a page shows what was there all the while, and nothing that was not |
+//! | [`forks_part_ways`] | a fork is what its source was, and then what was written to it |
 //! | [`every_client_answered`] | after the calm every call has its answer |
 //! | [`something_happened`] | a run in which nothing happened proves nothing |
 
@@ -24,6 +25,7 @@ pub(crate) mod bucket_tale;
 pub mod closed_stays_closed;
 pub mod deleted_stays_deleted;
 pub mod every_client_answered;
+pub mod forks_part_ways;
 pub mod listings_are_true;
 pub mod lives_while_used;
 pub mod local_reads_are_prefixes;
@@ -42,7 +44,7 @@ use crate::linear;
 use crate::verdict::Law;
 
 /// Every law: first what was wrong, then what took too long or never was.
-pub const LAWS: [Law; 15] = [
+pub const LAWS: [Law; 16] = [
     nothing_read_that_nobody_wrote::LAW,
     acknowledged_appends_stay::LAW,
     offsets_grow::LAW,
@@ -59,6 +61,7 @@ pub const LAWS: [Law; 15] = [
     },
     buckets::LAW,
     listings_are_true::LAW,
+    forks_part_ways::LAW,
     every_client_answered::LAW,
     something_happened::LAW,
 ];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{REBORN, SNAPPED, Stage};
+use super::{REBORN, SNAPPED, Stage, forkers};
 use crate::client::{CONTENT_TYPE, Client};
 use crate::history::{Append, Create, Ending};
 use crate::record::LEN_MIN;
@@ -53,6 +53,7 @@ pub async fn last_look(client: &mut Client, stage: &Stage) {
             client.append(node, &log, append).await;
         }
     }
+    forkers::last_look(client, stage).await;
     for stream in client.recorder.streams() {
         for node in 0..stage.nodes {
             if stream.starts_with(SNAPPED) || stream.starts_with(REBORN) {

@@ -2,7 +2,8 @@
 //!
 //! One async function per client and kind. Streams are named by family: `log-…` live for the whole run, `closing-…` are
 //! closed one after the other, `ephemeral-…` are deleted and created again, `mortal-…` end when nobody uses them,
-//! `snapped-…` and `reborn-…` are read through snapshots, the latter deleted and created again. A client ends when the stage says that it is
+//! `snapped-…` and `reborn-…` are read through snapshots, the latter deleted and created again, `tree-…` are forked. A
+//! client ends when the stage says that it is
 //! over, at the latest one deadline later.
 
 use std::ops::Range;
@@ -21,6 +22,7 @@ mod appenders;
 mod bucketeers;
 mod closers;
 mod conditional;
+mod forkers;
 mod frame;
 mod mortals;
 mod producers;
@@ -63,6 +65,8 @@ pub enum Kind {
     Snapshotters,
     /// The same with streams that are deleted now and then.
     MortalSnapshotters,
+    /// Fork streams of their own and of each other, and forks; append to all, read all, delete some, begin anew.
+    Forkers,
 }
 
 /// So many clients of one kind.
@@ -128,6 +132,7 @@ impl Workload {
             Kind::Bucketeers => bucketeers::run(actor).await,
             Kind::Snapshotters => snapshotters::run(actor, false).await,
             Kind::MortalSnapshotters => snapshotters::run(actor, true).await,
+            Kind::Forkers => forkers::run(actor).await,
         }
     }
 }
@@ -214,6 +219,12 @@ pub fn snapshotters(clients: u32) -> Workload {
 #[must_use]
 pub fn mortal_snapshotters(clients: u32) -> Workload {
     Workload::new(Kind::MortalSnapshotters, clients)
+}
+
+/// Clients that fork streams, this many.
+#[must_use]
+pub fn forkers(clients: u32) -> Workload {
+    Workload::new(Kind::Forkers, clients)
 }
 
 /// What all clients of a run share. Cheap to clone; all clones are one.

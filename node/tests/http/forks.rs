@@ -168,3 +168,65 @@ fn chains_over_all_groups_are_read_and_go_on_every_node() {
         end(servers).await;
     });
 }
+
+#[test]
+fn what_a_fork_has_from_its_source_is_read_live_and_in_a_bootstrap_and_when_the_source_forgets_it() {
+    with_server(async |server: &Server| {
+        server.create("tree/a").await;
+        for body in ["012", "3", "456789"] {
+            server.append("tree/a", body.as_bytes()).await;
+        }
+        let of_a = ("stream-forked-from", "/tree/a");
+        let at = ("stream-fork-offset", "00000000000000000004");
+        let sub = ("stream-fork-sub-offset", "2");
+        assert_eq!(fork(server, "tree/b", &[of_a, at, sub], b"bc").await.0, 201);
+        let closed = ("stream-closed", "true");
+        assert_eq!(fork(server, "tree/d", &[of_a, at, sub, closed], b"d").await.0, 201);
+
+        let path = "tree/b?offset=00000000000000000001&live=long-poll";
+        let answer = server.call("GET", path, &[], b"").await;
+        assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, &b"12345bc"[..]));
+        let path = "tree/d?offset=00000000000000000001&live=sse";
+        let answer = server.call("GET", path, &[], b"").await;
+        let events = std::str::from_utf8(answer.body()).expect("text");
+        let data: String = events
+            .split("\n\n")
+            .filter_map(|event| event.strip_prefix("event: data\ndata:"))
+            .collect();
+        assert_eq!(data, "12345d", "{events}");
+        assert!(events.contains("\"streamClosed\":true"), "{events}");
+        // Appends stay apart as they were; the one that was forked in its middle ends there.
+        let answer = server.call_at("GET", "/tree/b/bootstrap", &[], b"").await;
+        let text = std::str::from_utf8(answer.body()).expect("text");
+        let parts: Vec<&str> = text
+            .split("\r\n--")
+            .filter_map(|part| Some(part.split_once("\r\n\r\n")?.1))
+            .collect();
+        assert_eq!(parts, ["", "012", "3", "45", "bc"], "{text}");
+
+        let snapshot = "/tree/a/snapshot/00000000000000000010";
+        let answer = server.call_at("PUT", snapshot, &TEXT, b"all of it").await;
+        assert_eq!(answer.status(), 204);
+        let retention = "/tree/a/retention/00000000000000000010";
+        assert_eq!(server.call_at("PUT", retention, &[], b"").await.status(), 204);
+        let trimmed = (410, "offset_trimmed".to_owned());
+        assert_eq!(fork(server, "tree/late", &[of_a, at], b"").await, trimmed);
+        assert_eq!(server.read("tree/b").await, "012345bc");
+        // Who still has them may be forked there.
+        let of_b = ("stream-forked-from", "/tree/b");
+        assert_eq!(fork(server, "tree/e", &[of_b, at], b"e").await.0, 201);
+        for path in ["tree/a", "tree/b"] {
+            assert_eq!(status(server, "DELETE", path).await.0, 204);
+            assert_eq!(status(server, "GET", path).await, (410, "stream_gone".to_owned()));
+        }
+        assert_eq!(server.read("tree/e").await, "0123e");
+        assert_eq!(server.read("tree/d").await, "012345d");
+        for path in ["tree/e", "tree/d"] {
+            assert_eq!(status(server, "DELETE", path).await.0, 204);
+        }
+        assert_eq!(
+            status(server, "GET", "tree/a").await,
+            (404, "stream_not_found".to_owned())
+        );
+    });
+}

@@ -11,6 +11,7 @@ mod disks;
 mod elections;
 mod expiry;
 mod fair_weather;
+mod forks_under_partitions;
 mod leader_churn;
 mod minority_partition;
 mod power_loss;
@@ -32,7 +33,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ALL: [Entry; 19] = [
+pub const ALL: [Entry; 20] = [
     Entry {
         name: "fair-weather",
         about: "nothing goes wrong",
@@ -127,6 +128,11 @@ pub const ALL: [Entry; 19] = [
         name: "swarm",
         about: "everything by the dice: nodes, groups, clients, faults",
         scenario: swarm::swarm,
+    },
+    Entry {
+        name: "forks-under-partitions",
+        about: "streams are forked, and forks of forks, while leaders are cut off and nodes die",
+        scenario: |_| forks_under_partitions::forks_under_partitions(),
     },
 ];
 

@@ -7,6 +7,7 @@
 //! | `strike.rs` | who is meant, and what happens to them? |
 //! | `watch.rs` | do the invariants hold; is the cluster whole again? |
 
+mod forks;
 mod machine;
 mod strike;
 mod watch;

@@ -10,16 +10,19 @@
 //! | terms grow along a log, which reaches what is committed | lemma A.2 | [`log_terms_grow`] |
 //! | State Machine Safety: the same applied index, the same digest | fig. 3.2 | [`same_applied_same_digest`] |
 //! | term, vote and, within one life of a process, commit and applied index never go back | ch. 3.8 | [`nothing_goes_back`] |
+//! | a refused or crashed fork leaks nothing, at the end | issue 3 | [`forks_leak_nothing`] |
 //! | committed is on the synced disks of a majority | DESIGN §1, promise 1 | [`committed_is_on_a_majority`] |
 
 pub mod committed_is_on_a_majority;
 pub mod committed_never_changes;
+pub mod forks_leak_nothing;
 pub mod log_terms_grow;
 pub mod nothing_goes_back;
 pub mod one_leader_per_term;
 pub mod same_applied_same_digest;
 
 pub use committed_is_on_a_majority::{Durable, committed_is_on_a_majority};
+pub use forks_leak_nothing::forks_leak_nothing;
 
 /// A vote on a synced disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
