@@ -3,6 +3,8 @@
 //! Unknown is what a timeout, a lost connection, a 504 or any other 5xx after sending comes to: the write may have
 //! been done, may be done later, or never. Refused is only what is certain: it never left, or the server said no.
 
+mod live;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -185,6 +187,7 @@ impl Client {
             session: cursor.session,
             before: cursor.before,
             bootstrap: false,
+            live: None,
         };
         let id = self
             .recorder

@@ -203,6 +203,19 @@ pub struct Read {
     /// Through a snapshot and what came after it.
     #[serde(default)]
     pub bootstrap: bool,
+    /// Whether it waited for what was yet to come, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
+}
+
+/// How a read waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Live {
+    /// One answer, as soon as there is something.
+    LongPoll,
+    /// Server-sent events, for a while.
+    Sse,
 }
 
 /// PUT of a snapshot.
@@ -640,6 +653,7 @@ mod tests {
             session: 1,
             before: Some(Content::default()),
             bootstrap: false,
+            live: None,
         };
         let second = recorder.invoke(2, 1, &stream, Op::Read(read), 11);
         recorder.end(second, Ending::Done(Answer::Read(Seen::default())), 12);

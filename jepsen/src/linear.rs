@@ -629,6 +629,7 @@ mod tests {
                 session: 99,
                 before: None,
                 bootstrap: false,
+                live: None,
             })
         };
         tale.call(read(offset(1)), Ending::Refused(Refusal::BeyondTail));

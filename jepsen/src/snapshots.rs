@@ -98,6 +98,7 @@ impl Client {
             session,
             before: Some(Content::default()),
             bootstrap: true,
+            live: None,
         };
         let id = self
             .recorder

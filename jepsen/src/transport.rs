@@ -23,11 +23,49 @@ pub trait Transport: Send + Sync {
         deadline: Duration,
     ) -> Fut<'_, Result<http::Response<Bytes>, TransportError>>;
 
+    /// Sends a request to a node and waits for the head of the answer, at most `deadline`; the body comes in pieces.
+    ///
+    /// # Errors
+    /// As [`Transport::call`]; and where nobody has taught the transport to do it.
+    fn open(
+        &self,
+        node: usize,
+        request: http::Request<Bytes>,
+        deadline: Duration,
+    ) -> Fut<'_, Result<http::Response<Box<dyn Pieces>>, TransportError>> {
+        let _ = (node, request, deadline);
+        Box::pin(async {
+            Err(TransportError {
+                sent: false,
+                why: "this transport takes whole answers only".into(),
+            })
+        })
+    }
+
     /// Time since some beginning, in nanoseconds; one clock for all clients, never going back.
     fn now_ns(&self) -> u64;
 
     /// Waits.
     fn sleep(&self, span: Duration) -> Fut<'_, ()>;
+}
+
+/// The body of an answer that goes on. Dropped, it is hung up on.
+pub trait Pieces: Send {
+    /// Waits for the next piece, at most so long.
+    fn next(&mut self, patience: Duration) -> Fut<'_, Piece>;
+}
+
+/// What comes of waiting for a piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// The next bytes.
+    Bytes(Bytes),
+    /// Nothing yet.
+    Late,
+    /// The answer has ended in order.
+    End,
+    /// The answer has broken off, for this reason.
+    Broken(String),
 }
 
 /// Why there is no answer.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::Full;
-use jepsen::transport::{Fut, Transport, TransportError};
-use net::serve::Client;
+use jepsen::transport::{Fut, Piece, Pieces, Transport, TransportError};
+use net::serve::{self, Client, Trouble};
 use sim::cluster::Cluster;
 use sim::engine::Control;
 
@@ -35,6 +35,16 @@ impl SimTransport {
         *self.http() = Client::default();
     }
 
+    fn addressed(&self, node: usize, mut request: Request<Bytes>) -> Result<Request<Bytes>, TransportError> {
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let uri: Result<Uri, _> = format!("http://{}{path}", self.cluster.authority(node)).parse();
+        *request.uri_mut() = uri.map_err(|error| TransportError {
+            sent: false,
+            why: error.to_string(),
+        })?;
+        Ok(request)
+    }
+
     fn http(&self) -> MutexGuard<'_, Client> {
         self.http.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -44,22 +54,29 @@ impl Transport for SimTransport {
     fn call(
         &self,
         node: usize,
-        mut request: Request<Bytes>,
+        request: Request<Bytes>,
         deadline: Duration,
     ) -> Fut<'_, Result<Response<Bytes>, TransportError>> {
         Box::pin(async move {
-            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-            let uri: Result<Uri, _> = format!("http://{}{path}", self.cluster.authority(node)).parse();
-            *request.uri_mut() = uri.map_err(|error| TransportError {
-                sent: false,
-                why: error.to_string(),
-            })?;
+            let request = self.addressed(node, request)?;
             let http = self.http().clone();
             let answer = http.call(request.map(Full::new), deadline).await;
-            answer.map_err(|error| TransportError {
-                sent: error.sent,
-                why: error.to_string(),
-            })
+            answer.map_err(unanswered)
+        })
+    }
+
+    fn open(
+        &self,
+        node: usize,
+        request: Request<Bytes>,
+        deadline: Duration,
+    ) -> Fut<'_, Result<Response<Box<dyn Pieces>>, TransportError>> {
+        Box::pin(async move {
+            let request = self.addressed(node, request)?;
+            let http = self.http().clone();
+            let answer = http.open(request.map(Full::new), deadline).await;
+            let body = |pieces| -> Box<dyn Pieces> { Box::new(SimPieces(pieces)) };
+            answer.map(|answer| answer.map(body)).map_err(unanswered)
         })
     }
 
@@ -70,5 +87,28 @@ impl Transport for SimTransport {
 
     fn sleep(&self, span: Duration) -> Fut<'_, ()> {
         Box::pin(self.control.sleep(span))
+    }
+}
+
+fn unanswered(error: serve::CallError) -> TransportError {
+    TransportError {
+        sent: error.sent,
+        why: error.to_string(),
+    }
+}
+
+/// The body of an answer that goes on, over a simulated socket.
+struct SimPieces(serve::Pieces);
+
+impl Pieces for SimPieces {
+    fn next(&mut self, patience: Duration) -> Fut<'_, Piece> {
+        Box::pin(async move {
+            match self.0.next(patience).await {
+                Ok(Some(bytes)) => Piece::Bytes(bytes),
+                Ok(None) => Piece::End,
+                Err(Trouble::Deadline) => Piece::Late,
+                Err(trouble) => Piece::Broken(trouble.to_string()),
+            }
+        })
     }
 }

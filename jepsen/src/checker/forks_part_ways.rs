@@ -317,6 +317,7 @@ mod tests {
             from: BEGINNING.into(),
             local: false,
             bootstrap: false,
+            live: None,
             session: 1,
             before: Some(Content::default()),
         })

@@ -16,6 +16,7 @@
 //! | [`buckets`](crate::buckets) | a bucket and its streams are one object: it goes only when it is empty |
 //! | [`listings_are_true`] | a page shows what was there all the while, and nothing that was not |
 //! | [`forks_part_ways`] | a fork is what its source was, and then what was written to it |
+//! | [`waiting_readers_are_told`] | whoever waits at the tail is told what comes |
 //! | [`every_client_answered`] | after the calm every call has its answer |
 //! | [`something_happened`] | a run in which nothing happened proves nothing |
 
@@ -38,13 +39,14 @@ pub mod snapshots_stand_for_what_came_before;
 pub mod something_happened;
 #[cfg(test)]
 pub(crate) mod tale;
+pub mod waiting_readers_are_told;
 
 use crate::buckets;
 use crate::linear;
 use crate::verdict::Law;
 
 /// Every law: first what was wrong, then what took too long or never was.
-pub const LAWS: [Law; 16] = [
+pub const LAWS: [Law; 17] = [
     nothing_read_that_nobody_wrote::LAW,
     acknowledged_appends_stay::LAW,
     offsets_grow::LAW,
@@ -62,6 +64,7 @@ pub const LAWS: [Law; 16] = [
     buckets::LAW,
     listings_are_true::LAW,
     forks_part_ways::LAW,
+    waiting_readers_are_told::LAW,
     every_client_answered::LAW,
     something_happened::LAW,
 ];

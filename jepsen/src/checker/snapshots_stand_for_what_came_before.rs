@@ -124,6 +124,7 @@ mod tests {
             session,
             before: Some(Content::default()),
             bootstrap: true,
+            live: None,
         })
     }
 

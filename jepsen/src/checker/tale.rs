@@ -200,6 +200,7 @@ impl Tale {
             session: self.session,
             before,
             bootstrap: false,
+            live: None,
         })
     }
 }

@@ -30,6 +30,7 @@ mod readers;
 mod recreators;
 mod sequenced;
 mod snapshotters;
+mod tailers;
 
 pub use frame::{last_look, opening};
 
@@ -57,6 +58,8 @@ pub enum Kind {
     Sequenced,
     /// Create, append to, read and delete the same few streams.
     Recreators,
+    /// Wait at the tail, by long-poll or events, on any node.
+    Tailers,
     /// Use streams that live only while they are used, and leave them alone.
     Mortals,
     /// Make and delete buckets, and create, delete and list streams in them.
@@ -128,6 +131,7 @@ impl Workload {
             Kind::Conditional => conditional::run(actor).await,
             Kind::Sequenced => sequenced::run(actor).await,
             Kind::Recreators => recreators::run(actor).await,
+            Kind::Tailers => tailers::run(actor).await,
             Kind::Mortals => mortals::run(actor).await,
             Kind::Bucketeers => bucketeers::run(actor).await,
             Kind::Snapshotters => snapshotters::run(actor, false).await,
@@ -189,6 +193,12 @@ pub fn conditional(clients: u32) -> Workload {
 #[must_use]
 pub fn sequenced(clients: u32) -> Workload {
     Workload::new(Kind::Sequenced, clients)
+}
+
+/// Readers that wait at the tail, this many.
+#[must_use]
+pub fn tailers(clients: u32) -> Workload {
+    Workload::new(Kind::Tailers, clients)
 }
 
 /// Clients that delete and re-create, this many.

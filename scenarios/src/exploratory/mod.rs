@@ -7,6 +7,7 @@ use crate::scenario::Scenario;
 mod asymmetric_partition;
 mod buckets_race;
 mod clock_chaos;
+mod closes_race;
 mod disks;
 mod elections;
 mod expiry;
@@ -20,6 +21,7 @@ mod rough_network;
 mod snapshot_catch_up;
 mod snapshots_race_trims;
 mod swarm;
+mod tailing;
 
 /// A scenario in the list.
 #[derive(Clone, Copy)]
@@ -33,7 +35,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ALL: [Entry; 20] = [
+pub const ALL: [Entry; 23] = [
     Entry {
         name: "fair-weather",
         about: "nothing goes wrong",
@@ -123,6 +125,21 @@ pub const ALL: [Entry; 20] = [
         name: "snapshots-race-trims",
         about: "snapshots are published, read and replaced while streams grow, are trimmed and come again",
         scenario: snapshots_race_trims::snapshots_race_trims,
+    },
+    Entry {
+        name: "closes-race-appends",
+        about: "streams are closed while others append to them and wait at their tail",
+        scenario: |_| closes_race::closes_race_appends(),
+    },
+    Entry {
+        name: "tailing-readers",
+        about: "readers stay at the tail while leaders change and nodes go",
+        scenario: |_| tailing::tailing_readers(),
+    },
+    Entry {
+        name: "recreate-under-tail",
+        about: "streams are deleted and created again under those who wait for them",
+        scenario: |_| tailing::recreate_under_tail(),
     },
     Entry {
         name: "swarm",

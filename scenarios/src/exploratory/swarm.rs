@@ -27,6 +27,11 @@ pub(super) fn swarm(dice: &Dice) -> Scenario {
     let in_flight = dice.stream("swarm: appends in flight").random_range(0..4);
     scenario.shape.config.raft.appends_in_flight = [1, 2, 4, 16][in_flight];
     scenario.clients = clients(throw);
+    let tailers = &mut dice.stream("swarm: tailers");
+    if tailers.random_bool(0.3) {
+        let workload = Workload::new(Kind::Tailers, tailers.random_range(1..=3));
+        scenario.clients.push(workload.thinking(millis(10)..millis(200)));
+    }
     scenario.nemeses = nemeses(throw, nodes, groups);
     scenario
 }

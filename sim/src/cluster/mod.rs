@@ -57,6 +57,9 @@ impl Shape {
         config.http.max_body = 1 << 20;
         config.http.max_inflight = 16 << 20;
         config.http.request_deadline = Duration::from_secs(5);
+        config.http.long_poll_timeout = Duration::from_millis(2500);
+        config.http.sse_lifetime = Duration::from_secs(6);
+        config.http.sse_heartbeat = Duration::from_millis(900);
         config.journal.segment = 2 << 20;
         config.journal.queue = 4 << 20;
         config.index.flush_interval = Duration::from_millis(700);
