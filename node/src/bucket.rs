@@ -13,7 +13,10 @@ use crate::{
     Core,
     raft::Lead,
     read::{Broken, ReadError},
-    stream::{BucketOp, BucketOutcome, BucketRefusal, Command, Op, Outcome, REGISTRY, Refusal, StreamName, group_of},
+    stream::{
+        BucketOp, BucketOutcome, BucketRefusal, BucketRow, Command, Op, Outcome, REGISTRY, Refusal, Retention,
+        StreamName, group_of,
+    },
     write::WriteError,
 };
 
@@ -43,8 +46,8 @@ const LOOK_AT: usize = 64;
 
 /// Whether a stream may be created in a bucket.
 pub(crate) enum Door {
-    /// Yes: it was live as of this index of group 0.
-    Open(u64),
+    /// Yes: it was live as of this index of group 0, and this is what its streams forget.
+    Open(u64, Retention),
     /// No.
     Shut(BucketRefusal),
 }
@@ -63,12 +66,13 @@ impl Core {
         let group = group_of(&command.stream, self.groups.count());
         let mut at_least = 0;
         loop {
-            let as_of = match self.enter(command.stream.bucket(), missing, at_least, deadline).await? {
-                Door::Open(as_of) => as_of,
+            let (as_of, retention) = match self.enter(command.stream.bucket(), missing, at_least, deadline).await? {
+                Door::Open(as_of, retention) => (as_of, retention),
                 Door::Shut(refusal) => return Ok(Outcome::Refused(Refusal::Bucket(refusal))),
             };
             if let Op::Create(create) = &mut command.op {
                 create.as_of = as_of;
+                create.retention_default = retention;
             }
             match self.write_to(group, command.clone(), deadline).await? {
                 Outcome::Refused(Refusal::Bucket(BucketRefusal::Sealed { at })) if Instant::now() < deadline => {
@@ -100,13 +104,13 @@ impl Core {
         loop {
             let seen = self.groups.view(REGISTRY).bucket(bucket);
             match seen.map_err(|error| not_stored(error.to_string()))? {
-                (Some(row), as_of) if row.deleting.is_none() => return Ok(Door::Open(as_of)),
+                (Some(row), as_of) if row.deleting.is_none() => return Ok(Door::Open(as_of, row.retention)),
                 (Some(_), _) => {}
                 (None, _) if missing == Missing::Made => {
-                    match self.registry(bucket, BucketOp::Create, deadline).await {
-                        Ok(BucketOutcome::Made { as_of } | BucketOutcome::Exists { as_of }) => {
-                            return Ok(Door::Open(as_of));
-                        }
+                    let retention = Retention::default();
+                    match self.registry(bucket, BucketOp::Create { retention }, deadline).await {
+                        Ok(BucketOutcome::Made { as_of }) => return Ok(Door::Open(as_of, retention)),
+                        Ok(BucketOutcome::Exists { as_of, retention }) => return Ok(Door::Open(as_of, retention)),
                         Ok(BucketOutcome::TooMany) => return Ok(Door::Shut(BucketRefusal::TooMany)),
                         Ok(_) => {}
                         // The stream is certainly not there. The bucket may come yet, so asking once more could make it
@@ -134,11 +138,17 @@ impl Core {
     ///
     /// # Errors
     /// When there is no outcome; see [`WriteError`].
-    pub(crate) async fn make_bucket(&self, bucket: &str, deadline: Instant) -> Result<BucketOutcome, WriteError> {
-        self.unless_busy(bucket, BucketOp::Create, deadline).await
+    pub(crate) async fn make_bucket(
+        &self,
+        bucket: &str,
+        retention: Retention,
+        deadline: Instant,
+    ) -> Result<BucketOutcome, WriteError> {
+        self.unless_busy(bucket, BucketOp::Create { retention }, deadline).await
     }
 
-    /// How many streams a bucket holds; `None` if there is no such bucket. Each group is counted at a moment of its own.
+    /// How many streams a bucket holds, and what they forget where they do not say; `None` if there is no such bucket.
+    /// Each group is counted at a moment of its own.
     ///
     /// # Errors
     /// When nobody can tell.
@@ -147,10 +157,10 @@ impl Core {
         bucket: &str,
         local: bool,
         deadline: Instant,
-    ) -> Result<Option<u64>, ReadError> {
-        if !self.has_bucket(bucket, local, deadline).await? {
+    ) -> Result<Option<(u64, Retention)>, ReadError> {
+        let Some(row) = self.bucket_row(bucket, local, deadline).await? else {
             return Ok(None);
-        }
+        };
         let count = async |group| {
             if !local {
                 self.barrier(group, deadline).await?;
@@ -160,7 +170,7 @@ impl Core {
         };
         let counts = join_all((0..self.groups.count()).map(count)).await;
         let streams: Result<u64, ReadError> = counts.into_iter().sum();
-        Ok(Some(streams?))
+        Ok(Some((streams?, row.retention)))
     }
 
     /// Whether there is such a bucket, as of now.
@@ -168,11 +178,15 @@ impl Core {
     /// # Errors
     /// When nobody can tell.
     pub(crate) async fn has_bucket(&self, bucket: &str, local: bool, deadline: Instant) -> Result<bool, ReadError> {
+        Ok(self.bucket_row(bucket, local, deadline).await?.is_some())
+    }
+
+    async fn bucket_row(&self, bucket: &str, local: bool, deadline: Instant) -> Result<Option<BucketRow>, ReadError> {
         if !local {
             self.barrier(REGISTRY, deadline).await?;
         }
         match self.groups.view(REGISTRY).bucket(bucket) {
-            Ok((row, _)) => Ok(row.is_some()),
+            Ok((row, _)) => Ok(row),
             Err(error) => Err(Broken(error.to_string()).into()),
         }
     }
@@ -186,7 +200,7 @@ impl Core {
         // One that certainly holds streams is refused without disturbing those who create more.
         match self.look_at_bucket(bucket, false, deadline).await {
             Ok(None) => return Ok(BucketOutcome::NotFound),
-            Ok(Some(streams)) if streams > 0 => return Ok(BucketOutcome::NotEmpty { streams }),
+            Ok(Some((streams, _))) if streams > 0 => return Ok(BucketOutcome::NotEmpty { streams }),
             Ok(Some(_)) => {}
             Err(error) => {
                 let because = error.to_string();

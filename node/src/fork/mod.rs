@@ -39,14 +39,17 @@ impl Core {
     pub(crate) async fn fork(
         self: &Arc<Self>,
         fork: &StreamName,
-        asked: Asked,
+        mut asked: Asked,
         origin: &Origin,
         body: Bytes,
         missing: Missing,
         deadline: Instant,
     ) -> Result<Outcome, WriteError> {
-        let mut as_of = match self.enter(fork.bucket(), missing, 0, deadline).await? {
-            Door::Open(as_of) => as_of,
+        let as_of = match self.enter(fork.bucket(), missing, 0, deadline).await? {
+            Door::Open(as_of, retention) => {
+                asked.retention_default = retention;
+                as_of
+            }
             Door::Shut(refusal) => return Ok(Outcome::Refused(Refusal::Bucket(refusal))),
         };
         let incarnation = origin.row.incarnation;
@@ -109,12 +112,14 @@ impl Core {
                 break (born, doubted);
             };
             // Some bucket was deleted meanwhile, mostly another one.
-            as_of = match self.enter(fork.bucket(), missing, at, deadline).await {
-                Ok(Door::Open(as_of)) => as_of,
+            match self.enter(fork.bucket(), missing, at, deadline).await {
+                Ok(Door::Open(as_of, retention)) => {
+                    bearing.as_of = as_of;
+                    bearing.asked.retention_default = retention;
+                }
                 Ok(Door::Shut(refusal)) => break (Ok(Outcome::Refused(Refusal::Bucket(refusal))), doubted),
                 Err(error) => break (Err(error), doubted),
-            };
-            bearing.as_of = as_of;
+            }
         };
         let born = match born? {
             // What was refused at last may have been done at first, and undone by somebody since.

@@ -1,21 +1,25 @@
 //! Buckets over HTTP: PUT, GET, HEAD and DELETE of `/{bucket}`.
 
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::{
     Answer, Http, answer,
     errors::Problem,
+    lifetime,
     pour::AnswerBody,
     refusal,
     request::{consistency, not_allowed},
 };
-use crate::stream::{BucketOutcome, BucketRefusal};
+use crate::stream::{BucketOutcome, BucketRefusal, Retention};
 
 /// What is asked of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BucketWish {
     /// PUT.
-    Make,
+    Make {
+        /// What its streams forget where they do not say.
+        retention: Retention,
+    },
     /// GET or HEAD.
     Look {
         /// `?consistency=local`.
@@ -26,10 +30,12 @@ pub(super) enum BucketWish {
 }
 
 impl BucketWish {
-    /// Understands method and query.
-    pub(super) fn of(method: &Method, uri: &http::Uri) -> Result<Self, Problem> {
+    /// Understands method, query and headers.
+    pub(super) fn of(method: &Method, uri: &http::Uri, headers: &HeaderMap) -> Result<Self, Problem> {
         Ok(match *method {
-            Method::PUT => Self::Make,
+            Method::PUT => Self::Make {
+                retention: lifetime::retention(headers)?,
+            },
             Method::GET | Method::HEAD => Self::Look {
                 local: consistency(uri)?,
             },
@@ -45,22 +51,21 @@ impl Http {
         let outcome = match wish {
             BucketWish::Look { local } => {
                 let looked = self.node.look_at_bucket(bucket, local, self.deadline()).await;
-                let Some(streams) = looked.map_err(refusal::read_failed)? else {
+                let Some((streams, retention)) = looked.map_err(refusal::read_failed)? else {
                     return Err(not_found());
                 };
-                return Ok(answer::json(
-                    StatusCode::OK,
-                    &serde_json::json!({ "bucket_id": bucket, "streams": streams }),
-                ));
+                return Ok(told(StatusCode::OK, bucket, streams, retention));
             }
-            BucketWish::Make => self.node.make_bucket(bucket, self.deadline()).await,
+            BucketWish::Make { retention } => {
+                let made = self.node.make_bucket(bucket, retention, self.deadline()).await;
+                if matches!(made, Ok(BucketOutcome::Made { .. })) {
+                    return Ok(told(StatusCode::CREATED, bucket, 0, retention));
+                }
+                made
+            }
             BucketWish::Delete => self.node.delete_bucket(bucket, self.deadline()).await,
         };
         match outcome.map_err(|error| refusal::write_failed(error, target))? {
-            BucketOutcome::Made { .. } => Ok(answer::json(
-                StatusCode::CREATED,
-                &serde_json::json!({ "bucket_id": bucket, "streams": 0 }),
-            )),
             BucketOutcome::Deleted => Ok(answer::empty(StatusCode::NO_CONTENT)),
             BucketOutcome::Exists { .. } => Err(Problem::new(
                 StatusCode::CONFLICT,
@@ -105,6 +110,13 @@ impl Http {
             (answer, _) => answer,
         }
     }
+}
+
+/// A bucket as it is.
+fn told(status: StatusCode, bucket: &str, streams: u64, retention: Retention) -> Response<AnswerBody> {
+    let mut response = answer::json(status, &serde_json::json!({ "bucket_id": bucket, "streams": streams }));
+    lifetime::put_retention(response.headers_mut(), retention);
+    response
 }
 
 /// 404 for a bucket.

@@ -92,7 +92,7 @@ pub(super) fn wanted(head: &Parts) -> Result<Wanted, Problem> {
             let ask = snapshots::ask(head, beside)?;
             return Ok(Wanted::Snapshots(stream_in(bucket, &name)?, ask));
         }
-        Route::Bucket(bucket) => return Ok(Wanted::Bucket(bucket.to_owned(), BucketWish::of(method, uri)?)),
+        Route::Bucket(bucket) => return Ok(Wanted::Bucket(bucket.to_owned(), BucketWish::of(method, uri, headers)?)),
         Route::Streams(bucket) => return Ok(Wanted::List(bucket.to_owned(), listing(method, uri)?)),
         Route::About(about) if method == Method::GET || method == Method::HEAD => return Ok(Wanted::About(about)),
         Route::About(_) => return Err(not_allowed("GET, HEAD, OPTIONS")),

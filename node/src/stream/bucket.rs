@@ -14,6 +14,10 @@
 //! looks at the registry again, which has its node's copy in memory, and comes back.
 //!
 //! All steps may be repeated: a deletion whose owner vanished is finished by whoever finds it.
+//!
+//! A bucket may say what its streams forget. It says so when it is made, for good, and every stream takes it along when it
+//! is created ([`Create::retention_default`](super::Create::retention_default)): so its group never asks the registry. A
+//! create that saw an earlier bucket of the name is refused by the seal, and so no stream keeps to the policy of another.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +25,7 @@ use super::apply::Moment;
 use super::command::Command;
 use super::limits::{BUCKETS_MAX, NAME_BYTES_MAX};
 use super::outcome::{Field, Outcome, Refusal};
+use super::retention::Retention;
 use super::versioned::{self, BadFormat};
 
 /// Version byte of an encoded bucket row.
@@ -33,13 +38,18 @@ pub struct BucketRow {
     pub created_ms: u64,
     /// The deletion under way, by the log index of the entry that began it. `None`: streams may be created.
     pub deleting: Option<u64>,
+    /// What its streams forget where they do not say themselves. Set when it is made, for good.
+    pub retention: Retention,
 }
 
 /// What is done to a bucket as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BucketOp {
     /// Group 0: make it.
-    Create,
+    Create {
+        /// What its streams forget where they do not say themselves.
+        retention: Retention,
+    },
     /// Group 0: nobody creates streams in it from now on.
     BeginDelete,
     /// Any group: refuse creates that saw the registry before `begun`, if no stream of the bucket is here.
@@ -71,6 +81,8 @@ pub enum BucketOutcome {
     Exists {
         /// As of when it is certainly live.
         as_of: u64,
+        /// What its streams forget where they do not say themselves.
+        retention: Retention,
     },
     /// There is none.
     NotFound,
@@ -167,7 +179,7 @@ pub fn apply_bucket(loaded: LoadedBucket<'_>, command: &Command, op: BucketOp, m
     };
     let mut sealed = loaded.sealed;
     let (outcome, row) = match (op, loaded.row) {
-        (BucketOp::Create, _) if command.stream.bucket().len() > NAME_BYTES_MAX => {
+        (BucketOp::Create { .. }, _) if command.stream.bucket().len() > NAME_BYTES_MAX => {
             let outcome = Outcome::Refused(Refusal::TooLong { field: Field::Name });
             return BucketTransition {
                 outcome,
@@ -176,16 +188,20 @@ pub fn apply_bucket(loaded: LoadedBucket<'_>, command: &Command, op: BucketOp, m
                 now_ms,
             };
         }
-        (BucketOp::Create, None) if loaded.buckets >= BUCKETS_MAX => (O::TooMany, Keep),
-        (BucketOp::Create, None) => {
+        (BucketOp::Create { .. }, None) if loaded.buckets >= BUCKETS_MAX => (O::TooMany, Keep),
+        (BucketOp::Create { retention }, None) => {
             let row = BucketRow {
                 created_ms: now_ms,
                 deleting: None,
+                retention,
             };
             (O::Made { as_of: moment.index }, Put(row))
         }
-        (BucketOp::Create, Some(_)) if deleting.is_some() => (O::Busy, Keep),
-        (BucketOp::Create, Some(_)) => (O::Exists { as_of: moment.index }, Keep),
+        (BucketOp::Create { .. }, Some(_)) if deleting.is_some() => (O::Busy, Keep),
+        (BucketOp::Create { .. }, Some(row)) => {
+            let (as_of, retention) = (moment.index, row.retention);
+            (O::Exists { as_of, retention }, Keep)
+        }
 
         (BucketOp::BeginDelete, None) => (O::NotFound, Keep),
         (BucketOp::BeginDelete, Some(_)) if deleting.is_some() => (O::Busy, Keep),

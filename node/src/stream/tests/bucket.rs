@@ -38,6 +38,21 @@ impl Registry {
     }
 }
 
+/// A bucket whose streams forget nothing.
+const MAKE: BucketOp = BucketOp::Create {
+    retention: Retention {
+        age_ms: None,
+        bytes: None,
+    },
+};
+
+fn exists(as_of: u64) -> BucketOutcome {
+    BucketOutcome::Exists {
+        as_of,
+        retention: Retention::default(),
+    }
+}
+
 fn outcome(outcome: &Outcome) -> BucketOutcome {
     match outcome {
         Outcome::Bucket(outcome) => *outcome,
@@ -51,25 +66,25 @@ fn a_bucket_is_made_once_and_goes_in_two_steps() {
     use BucketOutcome as O;
     let table = [
         (Op::BeginDelete, O::NotFound),
-        (Op::Create, O::Made { as_of: 2 }),
-        (Op::Create, O::Exists { as_of: 3 }),
+        (MAKE, O::Made { as_of: 2 }),
+        (MAKE, exists(3)),
         (Op::FinishDelete { begun: 3 }, O::Settled),
         (Op::BeginDelete, O::Begun { begun: 5 }),
         (Op::BeginDelete, O::Busy),
-        (Op::Create, O::Busy),
+        (MAKE, O::Busy),
         (Op::AbortDelete { begun: 4 }, O::Settled),
         (Op::AbortDelete { begun: 5 }, O::Aborted),
         // A step that is repeated finds nothing to do.
         (Op::AbortDelete { begun: 5 }, O::Settled),
         (Op::FinishDelete { begun: 5 }, O::Settled),
-        (Op::Create, O::Exists { as_of: 12 }),
+        (MAKE, exists(12)),
         (Op::BeginDelete, O::Begun { begun: 13 }),
         // The deletion before this one has nothing to say.
         (Op::FinishDelete { begun: 5 }, O::Settled),
         (Op::FinishDelete { begun: 13 }, O::Deleted),
         (Op::FinishDelete { begun: 13 }, O::Settled),
         (Op::BeginDelete, O::NotFound),
-        (Op::Create, O::Made { as_of: 18 }),
+        (MAKE, O::Made { as_of: 18 }),
     ];
     let mut registry = Registry::default();
     for (row, (op, expected)) in table.into_iter().enumerate() {
@@ -78,17 +93,42 @@ fn a_bucket_is_made_once_and_goes_in_two_steps() {
 }
 
 #[test]
+fn a_bucket_keeps_the_policy_it_was_made_with_until_it_is_made_again() {
+    let first = Retention {
+        age_ms: Some(1_000),
+        bytes: None,
+    };
+    let second = Retention {
+        age_ms: None,
+        bytes: Some(7),
+    };
+    let mut registry = Registry::default();
+    registry.tell(BucketOp::Create { retention: first });
+    for retention in [second, Retention::default()] {
+        let told = registry.tell(BucketOp::Create { retention });
+        assert!(matches!(told, BucketOutcome::Exists { retention, .. } if retention == first));
+    }
+    registry.tell(BucketOp::BeginDelete);
+    registry.tell(BucketOp::AbortDelete { begun: 4 });
+    assert_eq!(registry.row.as_ref().map(|row| row.retention), Some(first));
+    registry.tell(BucketOp::BeginDelete);
+    registry.tell(BucketOp::FinishDelete { begun: 6 });
+    registry.tell(BucketOp::Create { retention: second });
+    assert_eq!(registry.row.map(|row| row.retention), Some(second));
+}
+
+#[test]
 fn there_are_only_so_many_buckets() {
     let mut registry = Registry {
         buckets: BUCKETS_MAX,
         ..Registry::default()
     };
-    assert_eq!(registry.tell(BucketOp::Create), BucketOutcome::TooMany);
+    assert_eq!(registry.tell(MAKE), BucketOutcome::TooMany);
     registry.buckets -= 1;
-    assert_eq!(registry.tell(BucketOp::Create), BucketOutcome::Made { as_of: 2 });
+    assert_eq!(registry.tell(MAKE), BucketOutcome::Made { as_of: 2 });
     registry.buckets += 1;
     // One that is there is no further one.
-    assert_eq!(registry.tell(BucketOp::Create), BucketOutcome::Exists { as_of: 3 });
+    assert_eq!(registry.tell(MAKE), exists(3));
 }
 
 #[test]
@@ -146,8 +186,12 @@ fn a_bucket_row_is_written_as_it_was_by_the_first_release() {
     let row = BucketRow {
         created_ms: 1_000,
         deleting: Some(300),
+        retention: Retention {
+            age_ms: Some(2),
+            bytes: None,
+        },
     };
-    assert_eq!(row.encode(), [1, 0xe8, 7, 1, 0xac, 2]);
+    assert_eq!(row.encode(), [1, 0xe8, 7, 1, 0xac, 2, 1, 2, 0]);
     assert_eq!(BucketRow::decode(&row.encode()), Ok(row));
 }
 
@@ -191,7 +235,7 @@ proptest! {
         let mut deletion: Option<(u64, [Option<bool>; GROUPS])> = None;
         for step in steps {
             match step {
-                Step::Make => drop(registry.tell(BucketOp::Create)),
+                Step::Make => drop(registry.tell(MAKE)),
                 Step::Look(memory) if registry.is_live() => memories[memory] = Some(registry.index),
                 Step::Look(_) => {}
                 Step::Create(memory, group) => {

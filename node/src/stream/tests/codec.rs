@@ -55,8 +55,13 @@ fn commands_are_written_as_they_were_by_the_first_release() {
         ),
         (command(Op::Tend), "01e807085f64656661756c74036c6f6705"),
         (
-            command(Op::Bucket(BucketOp::Create)),
-            "01e807085f64656661756c74036c6f670600",
+            command(Op::Bucket(BucketOp::Create {
+                retention: Retention {
+                    age_ms: Some(2),
+                    bytes: Some(3),
+                },
+            })),
+            "01e807085f64656661756c74036c6f67060001020103",
         ),
         (
             command(Op::Bucket(BucketOp::Seal { begun: 300 })),
