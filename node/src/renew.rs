@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::{
     Core,
     read::ReadError,
-    stream::{Command, Op, Outcome, Refusal, StreamName, StreamRow, Touch},
+    stream::{Command, Lifetime, Op, Outcome, Refusal, StreamName, StreamRow, Touch},
     write::WriteError,
 };
 
@@ -27,10 +27,35 @@ const BEST_EFFORT: Duration = Duration::from_secs(5);
 /// The pause before a command of unknown outcome that may be repeated is.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The shortest time between two notes of those who wait for a stream's next bytes.
+const KEEP_EVERY_MIN: Duration = Duration::from_millis(50);
+
 /// Notes under way, one for each stream at most, and who waits for them.
 #[derive(Default)]
 pub(crate) struct Touches {
     waiting: Mutex<BTreeMap<StreamName, Vec<oneshot::Sender<Noted>>>>,
+    /// What is kept alive by those who wait for its next bytes.
+    kept: Mutex<BTreeMap<StreamName, Weak<Kept>>>,
+}
+
+/// A stream is kept alive as long as somebody holds this.
+pub(crate) struct Kept {
+    core: Weak<Core>,
+    stream: StreamName,
+    task: rt::JoinHandle<()>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.task.abort();
+        if let Some(core) = self.core.upgrade() {
+            let mut kept = core.touches.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            // Somebody may have begun to keep it anew by now.
+            if kept.get(&self.stream).is_some_and(|others| others.strong_count() == 0) {
+                kept.remove(&self.stream);
+            }
+        }
+    }
 }
 
 /// What became of a note: when the last use was noted, or that there is no such stream.
@@ -68,6 +93,45 @@ impl Touches {
 }
 
 impl Core {
+    /// Keeps a stream alive that somebody goes on reading, until all who hold the answer have dropped it. One task does
+    /// it for all readers of a stream on this node. `None`: no need.
+    pub(crate) fn keep(self: &Arc<Self>, stream: &StreamName, lifetime: Lifetime) -> Option<Arc<Kept>> {
+        let every = (Duration::from_millis(lifetime.window_ms()?) / 4).max(KEEP_EVERY_MIN);
+        let kept = || self.touches.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = kept().get(stream).and_then(Weak::upgrade);
+        // The task of one that keeps an earlier stream of this name may have ended with it.
+        if shared.as_ref().is_some_and(|shared| !shared.task.is_finished()) {
+            return shared;
+        }
+        let (core, renewed) = (Arc::downgrade(self), stream.clone());
+        let task = rt::spawn("keep a stream alive", async move {
+            loop {
+                rt::sleep(every).await;
+                let Some(core) = core.upgrade() else { return };
+                let deadline = Instant::now() + every.max(BEST_EFFORT);
+                match core.renew(&renewed, deadline).await {
+                    // The next attempt may come in time.
+                    Ok(()) | Err(ReadError::Unavailable { .. }) => {}
+                    Err(_) => return,
+                }
+            }
+        });
+        let shared = Arc::new(Kept {
+            core: Arc::downgrade(self),
+            stream: stream.clone(),
+            task,
+        });
+        kept().insert(stream.clone(), Arc::downgrade(&shared));
+        Some(shared)
+    }
+
+    /// Prolongs the life of a stream that is in use. When it returns, the stream will not be over before a whole window
+    /// has passed.
+    async fn renew(&self, stream: &StreamName, deadline: Instant) -> Result<(), ReadError> {
+        let (_, row, now_ms) = self.row(stream, false, deadline).await?;
+        self.renewed(stream, &row, now_ms, deadline).await
+    }
+
     /// Notes a use at this time of the leader's, if it must be.
     pub(crate) async fn renewed(
         &self,

@@ -94,6 +94,31 @@ fn a_stream_lives_while_it_is_read_or_written_and_no_longer() {
 }
 
 #[test]
+fn a_reader_that_waits_keeps_the_stream_alive() {
+    with_clock(async |server: &Server, clock: &Held| {
+        for (path, live) in [("polled", "long-poll"), ("tailed", "sse")] {
+            let ttl = [TEXT[0], ("stream-ttl", "1")];
+            assert_eq!(server.call("PUT", path, &ttl, b"").await.status(), 201);
+            let target = format!("{path}?offset=-1&live={live}");
+            let reads = server.call("GET", &target, &[], b"");
+            let passes = async {
+                for _ in 0..6 {
+                    // Several times the quarter of a window after which it says that it is still there.
+                    rt::sleep(Duration::from_millis(700)).await;
+                    clock.pass(900);
+                }
+                server
+                    .call("POST", path, &[TEXT[0], ("stream-closed", "true")], b"end")
+                    .await
+            };
+            let (read, closed) = futures_util::future::join(reads, passes).await;
+            assert_eq!((read.status().as_u16(), closed.status().as_u16()), (200, 204), "{live}");
+            assert!(String::from_utf8_lossy(read.body()).contains("end"), "{live}");
+        }
+    });
+}
+
+#[test]
 fn a_moment_comes_whoever_reads_or_writes() {
     with_clock(async |server: &Server, clock: &Held| {
         let until = [TEXT[0], ("stream-expires-at", "2026-07-01T02:00:10+02:00")];
@@ -180,6 +205,51 @@ fn old_bytes_are_forgotten_by_age_and_by_size_at_whole_messages() {
         let head = server.call("HEAD", "sized", &[], b"").await;
         assert_eq!(header(head.headers(), "stream-retention-bytes"), "80");
         assert_eq!(header(head.headers(), "stream-next-offset"), "00000000000000000300");
+    });
+}
+
+#[test]
+fn streams_of_a_bucket_forget_as_it_says_where_they_do_not_say() {
+    with_clock(async |server: &Server, _: &Held| {
+        let policy = [("stream-retention-bytes", "80"), ("stream-retention-age", "3600")];
+        let made = server.call_at("PUT", "/demo", &policy, b"").await;
+        let looked = server.call_at("GET", "/demo", &[], b"").await;
+        assert_eq!((made.status().as_u16(), looked.status().as_u16()), (201, 200));
+        for answer in [&made, &looked] {
+            assert_eq!(header(answer.headers(), "stream-retention-bytes"), "80");
+            assert_eq!(header(answer.headers(), "stream-retention-age"), "3600");
+        }
+        // Enough names for every group.
+        let mut paths: Vec<String> = (0..8).map(|number| format!("/demo/log-{number}")).collect();
+        paths.push("/v1/stream/demo/deep/log".into());
+        for path in &paths {
+            assert_eq!(server.call_at("PUT", path, &TEXT, b"").await.status(), 201);
+            for _ in 0..30 {
+                assert_eq!(server.call_at("POST", path, &TEXT, b"0123456789").await.status(), 204);
+            }
+            let left = server.call_at("GET", &format!("{path}?offset=-1"), &[], b"").await;
+            assert!(
+                (80..=100).contains(&left.body().len()),
+                "{path}: {} bytes are left",
+                left.body().len()
+            );
+            let head = server.call_at("HEAD", path, &[], b"").await;
+            assert_eq!(header(head.headers(), "stream-retention-age"), "3600");
+            // Who does not say finds it as it is.
+            assert_eq!(server.call_at("PUT", path, &TEXT, b"").await.status(), 200);
+        }
+        let own = [TEXT[0], ("stream-retention-bytes", "200")];
+        assert_eq!(server.call_at("PUT", "/demo/own", &own, b"").await.status(), 201);
+        let head = server.call_at("HEAD", "/demo/own", &[], b"").await;
+        assert_eq!(header(head.headers(), "stream-retention-bytes"), "200");
+
+        let bad = server
+            .call_at("PUT", "/another", &[("stream-retention-age", "0")], b"")
+            .await;
+        assert_eq!((bad.status().as_u16(), code(&bad).as_str()), (400, "bad_retention"));
+        assert_eq!(server.call_at("PUT", "/another", &[], b"").await.status(), 201);
+        let none = server.call_at("HEAD", "/another", &[], b"").await;
+        assert!(!none.headers().contains_key("stream-retention-bytes"));
     });
 }
 

@@ -52,6 +52,7 @@ impl Http {
     async fn until_something(&self, stream: &StreamName, reading: &mut Reading) -> Result<(), super::Problem> {
         let until = rt::Instant::now() + self.live.long_poll_timeout;
         let mut waiter = super::wait(&self.node, stream)?;
+        let _kept = self.node.keep(stream, reading.lifetime());
         while waiter.news() != News::Over {
             reading
                 .go_on(stream, self.node.config.http.max_read)

@@ -34,6 +34,7 @@ use super::{
 };
 use crate::{
     read::{Broken, Reading},
+    renew::Kept,
     stream::{Offset, Standing, StreamName},
     tail::{Event, News, Place, Waiter},
 };
@@ -47,6 +48,8 @@ const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 pub(crate) struct Sse {
     state: State,
     waiter: Waiter,
+    /// Keeps the stream alive while it is read, if it needs that.
+    _kept: Option<Arc<Kept>>,
     manner: Manner,
     /// Whether the reader has been told where it stands.
     told: bool,
@@ -90,10 +93,11 @@ impl Http {
             .begin(&stream, read.whence, read.local, self.live.event_bytes)
             .await?;
         let waiter = super::wait(&self.node, &stream)?;
+        let kept = self.node.keep(&stream, reading.lifetime());
         let manner = Manner::of(reading.content_type());
         let next = reading.plan().start;
         let mut response = Response::new(AnswerBody::Live(Box::new(Sse::new(
-            reading, waiter, manner, &self.live, cursor,
+            reading, waiter, kept, manner, &self.live, cursor,
         ))));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -107,12 +111,20 @@ impl Http {
 }
 
 impl Sse {
-    fn new(reading: Reading, waiter: Waiter, manner: Manner, live: &Live, cursor: Option<u64>) -> Self {
+    fn new(
+        reading: Reading,
+        waiter: Waiter,
+        kept: Option<Arc<Kept>>,
+        manner: Manner,
+        live: &Live,
+        cursor: Option<u64>,
+    ) -> Self {
         let now = Instant::now();
         let ends = now + live.cursors.about(live.sse_lifetime);
         Self {
             state: State::Between(Box::new(reading)),
             waiter,
+            _kept: kept,
             manner,
             told: false,
             cursor: live.cursors.after(cursor),
