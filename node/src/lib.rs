@@ -11,6 +11,7 @@
 //! | [`raft`] | how do nodes agree, and how is what they agreed on kept? |
 //! | [`cluster`], [`peer`] | who are the others, and how does one talk to them? |
 //! | `http`, `admin`, `door` | what do clients and operators see? |
+//! | `cli` | what does a person type? |
 //! | [`config`], [`world`] | what is a node told, and what is it handed? |
 //! | [`keys`] | how is the index laid out? |
 //!
@@ -19,6 +20,8 @@
 
 mod admin;
 mod bucket;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod cluster;
 pub mod config;
 mod desk;

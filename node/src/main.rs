@@ -1,7 +1,7 @@
 //! `holdfast`: flags and files become a [`Config`], this machine becomes a [`World`], and the two a node.
 //!
 //! Exit codes: 0 after an orderly end, 1 when the node had to die or a question could not be answered, 2 when it refused
-//! to start.
+//! to start. Those of `holdfast stream` are in `node::cli`.
 
 use std::{
     ffi::OsStr,
@@ -16,6 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use net::{clock::SystemClock, dice::Dice, rt};
 use node::{
     Node, World,
+    cli::{Stream, Surroundings},
     config::{ColdBackend, Config, ConfigProblem, LogFormat, Overrides},
 };
 use storage::{
@@ -43,6 +44,8 @@ struct Cli {
 enum Command {
     /// Runs a node. Needs no arguments: one node, ./data, 127.0.0.1:4437.
     Serve(Serve),
+    /// Creates, appends to, reads and follows streams of any server.
+    Stream(Stream),
     /// Looks at configurations.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -122,6 +125,7 @@ impl Failure {
 
 fn main() -> ExitCode {
     let ended = match Cli::parse().command {
+        Command::Stream(wanted) => return stream(wanted),
         Command::Serve(flags) => serve(flags),
         Command::Config(ConfigCommand::Check { file }) => check(&file),
         Command::Journal(JournalCommand::Inspect { dir, json, segment }) => look(&dir, json, segment),
@@ -135,6 +139,24 @@ fn main() -> ExitCode {
         Err(failure) => {
             eprintln!("holdfast: {}", failure.message);
             ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// `holdfast stream …`
+fn stream(wanted: Stream) -> ExitCode {
+    let around = Surroundings {
+        input: Box::new(io::stdin()),
+        output: Box::new(io::BufWriter::new(io::stdout())),
+        complaints: Box::new(io::stderr()),
+        default_url: std::env::var_os("HOLDFAST_URL").and_then(|url| url.into_string().ok()),
+        watched: io::stderr().is_terminal() && !io::stdout().is_terminal(),
+    };
+    match rt::block_on(wanted.run(around)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("holdfast: no threads to be had: {error}");
+            ExitCode::FAILURE
         }
     }
 }
@@ -203,6 +225,8 @@ fn config(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Failure>
     let env = std::env::vars_os().filter_map(|(name, value)| {
         let name = match name.into_string().ok()?.as_str() {
             "HOLDFAST_LOG" => "HOLDFAST_LOG_FILTER".to_owned(),
+            // For `holdfast stream`.
+            "HOLDFAST_URL" => return None,
             name => name.to_owned(),
         };
         Some((name, value.into_string().ok()?))
