@@ -1,6 +1,9 @@
-//! The documents say what the server does: every error code is in docs/api.md with its status, and no other.
+//! The documents say what the server does: every error code is in docs/api.md with its status, and no other; docs/api.md and
+//! the description for machines have the same routes.
 
 use std::{collections::BTreeSet, fs, path::Path};
+
+use serde_json::Value;
 
 fn text(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -54,5 +57,44 @@ fn every_error_code_is_documented_with_its_status_and_no_other() {
     assert!(
         invented.is_empty(),
         "in docs/api.md and not in node/src/http/errors.rs: {invented:?}"
+    );
+}
+
+#[test]
+fn the_routes_for_people_and_for_machines_are_the_same() {
+    let api = text("docs/api.md");
+    let table = api
+        .split("\n## Routes")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next())
+        .expect("docs/api.md has a section Routes");
+    let mut for_people = BTreeSet::new();
+    for line in table.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, routes, methods, ..] = cells[..] else { continue };
+        for route in quoted(routes) {
+            for_people.extend(methods.split(' ').map(|method| format!("{method} {route}")));
+        }
+    }
+    let described: Value = serde_json::from_str(&text("node/src/http/openapi.json")).expect("openapi.json is JSON");
+    let mut for_machines = BTreeSet::new();
+    for (route, methods) in described["paths"].as_object().expect("it has paths") {
+        let methods = methods.as_object().expect("a path has methods").keys();
+        let methods = methods.filter(|method| *method != "parameters");
+        for_machines.extend(methods.map(|method| format!("{} {route}", method.to_uppercase())));
+    }
+    assert!(
+        for_people.len() > 30,
+        "the table of routes was not found: {for_people:?}"
+    );
+    let missing: Vec<_> = for_people.difference(&for_machines).collect();
+    let invented: Vec<_> = for_machines.difference(&for_people).collect();
+    assert!(
+        missing.is_empty(),
+        "in docs/api.md and not in node/src/http/openapi.json: {missing:?}"
+    );
+    assert!(
+        invented.is_empty(),
+        "in node/src/http/openapi.json and not in docs/api.md: {invented:?}"
     );
 }

@@ -204,6 +204,16 @@ pub(super) fn value(text: impl Display) -> HeaderValue {
     HeaderValue::try_from(text.to_string()).unwrap_or(HeaderValue::from_static("application/octet-stream"))
 }
 
+/// The description of all routes, for machines.
+pub(super) fn openapi() -> Response<AnswerBody> {
+    let description = Bytes::from_static(include_bytes!("openapi.json"));
+    let mut response = Response::new(AnswerBody::Whole(description));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
+    response
+}
+
 /// The answer of a health or status route: 200, or 503 when something is not as it should be.
 pub(super) fn report(ok: bool, body: &serde_json::Value) -> Response<AnswerBody> {
     json(

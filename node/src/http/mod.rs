@@ -329,6 +329,7 @@ impl Http {
             About::ReadyLocal => admin::ready_local(&self.node),
             About::ReadyCluster => admin::ready_cluster(&self.node).await,
             About::Status => admin::status(&self.node),
+            About::OpenApi => return answer::openapi(),
         };
         answer::report(report.ok, &report.body)
     }

@@ -37,6 +37,8 @@ pub(super) enum About {
     ReadyCluster,
     /// `/cluster/status`
     Status,
+    /// `/openapi.json`
+    OpenApi,
 }
 
 /// Names that routes of this server begin with, so that no bucket may bear them.
@@ -64,6 +66,7 @@ pub(super) fn route(path: &str) -> Result<Route<'_>, Problem> {
         "/readyz" | "/readyz/local" => Ok(Route::About(About::ReadyLocal)),
         "/readyz/cluster" => Ok(Route::About(About::ReadyCluster)),
         "/cluster/status" => Ok(Route::About(About::Status)),
+        "/openapi.json" => Ok(Route::About(About::OpenApi)),
         _ => in_bucket(path),
     }
 }

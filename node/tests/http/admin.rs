@@ -36,6 +36,17 @@ fn a_node_that_lives_is_healthy_and_soon_ready() {
 }
 
 #[test]
+fn the_routes_are_described_for_machines() {
+    with_server(async |server: &Server| {
+        let (status, described) = json(server, "/openapi.json").await;
+        assert_eq!((status, described["openapi"].as_str()), (200, Some("3.1.0")));
+        for path in ["/v1/stream/{path}", "/{bucket}/{stream}", "/{bucket}", "/healthz"] {
+            assert!(described["paths"][path].is_object(), "{path}");
+        }
+    });
+}
+
+#[test]
 fn a_second_listener_serves_the_same() {
     let second = within(async {
         let free = rt::TcpListener::bind("127.0.0.1:0").await.expect("a port");
