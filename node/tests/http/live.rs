@@ -22,13 +22,13 @@ const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 const CLOSE: [(&str, &str); 2] = [("content-type", "text/plain"), ("stream-closed", "true")];
 
 /// One reader's events as they come.
-struct Events {
+pub(crate) struct Events {
     answer: Response<Pieces>,
     unread: Vec<u8>,
 }
 
 #[derive(Debug, PartialEq)]
-enum Heard {
+pub(crate) enum Heard {
     Data(String),
     Control(Value),
     Beat,
@@ -37,8 +37,11 @@ enum Heard {
 }
 
 impl Events {
-    async fn open(server: &Server, path: &str) -> Self {
-        let answer = server.open(path).await;
+    pub(crate) async fn open(server: &Server, path: &str) -> Self {
+        Self::of(server.open(path).await)
+    }
+
+    pub(crate) fn of(answer: Response<Pieces>) -> Self {
         assert_eq!(answer.status(), 200);
         assert_eq!(header(answer.headers(), "content-type"), "text/event-stream");
         assert_eq!(header(answer.headers(), "cache-control"), "no-cache");
@@ -48,7 +51,7 @@ impl Events {
         }
     }
 
-    async fn next(&mut self) -> Heard {
+    pub(crate) async fn next(&mut self) -> Heard {
         loop {
             if let Some(end) = self.unread.windows(2).position(|two| two == b"\n\n") {
                 let rest = self.unread.split_off(end + 2);
@@ -81,14 +84,14 @@ impl Events {
     }
 
     /// Data, and the control event that must follow it.
-    async fn both(&mut self) -> (String, Value) {
+    pub(crate) async fn both(&mut self) -> (String, Value) {
         match (self.next().await, self.next().await) {
             (Heard::Data(data), Heard::Control(control)) => (data, control),
             other => panic!("{other:?}"),
         }
     }
 
-    async fn control(&mut self) -> Value {
+    pub(crate) async fn control(&mut self) -> Value {
         match self.next().await {
             Heard::Control(control) => control,
             other => panic!("{other:?}"),

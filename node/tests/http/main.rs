@@ -8,6 +8,7 @@
 //! | `framing` | does the way a body is framed change what is stored? |
 //! | `packing` | who gets gzip, and what are browsers and caches told? |
 //! | `bad_input` | what does a client get that sends what no client should? |
+//! | `odd_data` | what of data that looks like events, places of another life, readers that hang up at once? |
 //! | `buckets` | what are buckets, and where do both shapes of a URL lead? |
 //! | `lifetime` | when is a stream over, and what does it forget? |
 //! | `snapshots` | are snapshots published whole or not at all, and sent with what came after them? |
@@ -24,6 +25,7 @@ mod framing;
 mod journey;
 mod lifetime;
 mod live;
+mod odd_data;
 mod packing;
 mod reading;
 mod server;
