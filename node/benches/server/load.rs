@@ -50,6 +50,36 @@ impl Load {
         self.run(authorities, count as u64).await
     }
 
+    /// Creates so many streams with a body each, over the load's connections.
+    pub(crate) async fn create(&self, authority: &str, streams: usize) {
+        let next = Arc::new(AtomicUsize::new(0));
+        let body = Bytes::from(vec![b'x'; self.body]);
+        let mut tasks = Vec::new();
+        for _ in 0..self.connections {
+            let (authority, body, next) = (authority.to_owned(), body.clone(), next.clone());
+            tasks.push(net::rt::spawn("creator", async move {
+                let client = Client::new(ClientOptions {
+                    idle_max: 1,
+                    ..ClientOptions::default()
+                });
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= streams {
+                        return;
+                    }
+                    let put = Request::put(format!("http://{authority}/v1/stream/idle-{at}"))
+                        .header("content-type", "application/octet-stream")
+                        .body(Full::new(body.clone()));
+                    let answer = client.call(put.expect("a request"), Duration::from_secs(10)).await;
+                    assert_eq!(answer.expect("an answer").status(), 201);
+                }
+            }));
+        }
+        for task in tasks {
+            task.await.expect("a creator");
+        }
+    }
+
     async fn run(&self, authorities: &[String], count: u64) -> Run {
         let client = Client::new(ClientOptions {
             idle_max: self.connections,

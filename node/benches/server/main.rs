@@ -10,6 +10,8 @@
     reason = "a benchmark measures the machine's own time and files"
 )]
 
+mod answer;
+mod live;
 mod load;
 mod null;
 mod processes;
@@ -21,6 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use live::FanOut;
 use load::Load;
 use net::serve::Client;
 use processes::Server;
@@ -60,6 +63,15 @@ fn main() {
         }
         if wanted("slow-readers") {
             slow_readers(8, 1024).await;
+        }
+        if wanted("fan-out") {
+            fan_out(1000).await;
+        }
+        if wanted("catch-up") {
+            catch_up(64).await;
+        }
+        if wanted("idle-streams") {
+            idle_streams(100_000).await;
         }
     });
     all.expect("a runtime");
@@ -235,5 +247,136 @@ async fn slow_readers(readers: usize, mib: usize) {
             taken / KIB / KIB
         ),
         json!({ "readers": readers, "rss_kib_max": highest, "rss_kib_after_write": written, "read_bytes": taken }),
+    );
+}
+
+/// A stream with so many subscribers, 50 messages of 256 bytes a second.
+async fn fan_out(subscribers: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let servers = start(folder.path(), 1).await;
+    let load = FanOut {
+        subscribers,
+        body: 256,
+        per_second: 50,
+        span: Duration::from_secs(10),
+    };
+    let done = load.run(&servers[0]).await;
+    let (p50, p99) = (done.quantile_us(0.5), done.quantile_us(0.99));
+    say(
+        "fan-out",
+        &format!(
+            "{} of {} events · {:.1} µs CPU an event · p50 {:.1} ms · p99 {:.1} ms · {:.1} KiB a subscriber",
+            done.events,
+            done.expected,
+            done.cpu_us_per_event,
+            f64::from(p50) / 1e3,
+            f64::from(p99) / 1e3,
+            done.kib_per_subscriber
+        ),
+        json!({
+            "subscribers": subscribers, "events": done.events, "expected": done.expected,
+            "cpu_us_per_event": done.cpu_us_per_event, "p50_us": p50, "p99_us": p99,
+            "kib_per_subscriber": done.kib_per_subscriber,
+        }),
+    );
+}
+
+/// A stream of `mib` MiB, written in appends of 64 KiB, read from its beginning again and again by one client.
+async fn catch_up(mib: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let servers = start(folder.path(), 1).await;
+    let authority = &servers[0].authority;
+    let client = Client::default();
+    let url = format!("http://{authority}/v1/stream/history");
+    let octets = "application/octet-stream";
+    let put = Request::put(&url).header("content-type", octets);
+    let put = put.body(Full::new(Bytes::new())).expect("a request");
+    assert!(
+        client
+            .call(put, Duration::from_secs(10))
+            .await
+            .expect("an answer")
+            .status()
+            .is_success()
+    );
+    let piece = Bytes::from(vec![b'x'; 64 * KIB]);
+    for _ in 0..mib * 16 {
+        let post = Request::post(&url).header("content-type", octets);
+        let post = post.body(Full::new(piece.clone())).expect("a request");
+        assert!(
+            client
+                .call(post, Duration::from_secs(10))
+                .await
+                .expect("an answer")
+                .status()
+                .is_success()
+        );
+    }
+    let whole = mib * KIB * KIB;
+    let read = || async {
+        let mut stream = net::rt::TcpStream::connect(authority).await.expect("a connection");
+        let mut buffer = vec![0_u8; 1 << 20];
+        let (mut taken, mut from) = (0, 0);
+        // An answer ends after `http.max_read` bytes: a reader asks on from there.
+        while taken < whole {
+            let request = format!("GET /v1/stream/history?offset={from:020} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.expect("a request");
+            let mut answer = answer::Answer::default();
+            while !answer.ended() {
+                let read = stream.read(&mut buffer).await.expect("bytes");
+                assert!(read > 0, "the server hung up");
+                answer.take(&buffer[..read]);
+            }
+            taken += answer.body();
+            from = taken;
+        }
+    };
+    read().await;
+    let (before, _) = servers[0].memory_kib();
+    let (cpu, began, rounds) = (servers[0].cpu_us(), std::time::Instant::now(), 8);
+    let mut highest = before;
+    for _ in 0..rounds {
+        read().await;
+        highest = highest.max(servers[0].memory_kib().0);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let per_second = (rounds * mib) as f64 / 1024.0 / seconds;
+    let cpu_ms = (servers[0].cpu_us() - cpu) as f64 / 1e3 / (rounds * mib) as f64;
+    let extra_kib = highest - before;
+    say(
+        "catch-up",
+        &format!(
+            "{mib} MiB, {rounds} times: {per_second:.2} GiB/s · {cpu_ms:.2} ms CPU a MiB · {extra_kib} KiB more memory"
+        ),
+        json!({ "mib": mib, "gib_per_second": per_second, "cpu_ms_per_mib": cpu_ms, "extra_kib": extra_kib }),
+    );
+}
+
+/// What a stream costs that nobody uses.
+async fn idle_streams(streams: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let servers = start(folder.path(), 1).await;
+    let load = Load {
+        streams: 1,
+        connections: 32,
+        body: 100,
+        span: Duration::from_secs(2),
+    };
+    // A server that has served: what it takes once is not counted for the streams.
+    load.append(&[servers[0].authority.clone()]).await;
+    net::rt::sleep(Duration::from_secs(10)).await;
+    let (before, _) = servers[0].memory_kib();
+    load.create(&servers[0].authority, streams).await;
+    net::rt::sleep(Duration::from_secs(20)).await;
+    let (after, peak) = servers[0].memory_kib();
+    let each = (after.saturating_sub(before) * 1024) as f64 / streams as f64;
+    say(
+        "idle-streams",
+        &format!(
+            "{streams} streams: {each:.0} bytes resident each ({} MiB in all, highest {} MiB)",
+            after / 1024,
+            peak / 1024
+        ),
+        json!({ "streams": streams, "bytes_each": each, "rss_kib": after, "peak_kib": peak }),
     );
 }
