@@ -77,6 +77,11 @@ impl Tails {
         }
     }
 
+    /// How many wait.
+    pub(crate) fn waiters(&self) -> usize {
+        self.waiters.load(Ordering::Relaxed)
+    }
+
     /// Begins to wait for a stream of a group. Its reader looks at the stream after this, or it may wait for what is
     /// there already.
     pub(crate) fn wait(self: &Arc<Self>, group: u32, stream: &StreamName) -> Result<Waiter, TooMany> {

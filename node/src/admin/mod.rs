@@ -2,7 +2,10 @@
 //!
 //! `/healthz` answers as long as the process does: restart it when it does not. `/readyz/local` says whether this node
 //! can serve from its own state, `/readyz/cluster` whether it can also write and read what is newest: send clients
-//! elsewhere when not. `/cluster/status` tells a person all of it.
+//! elsewhere when not. `/cluster/status` tells a person all of it, `/metrics` tells Prometheus.
+
+pub(crate) mod exposition;
+pub(crate) mod metrics;
 
 use std::time::Duration;
 

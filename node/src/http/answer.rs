@@ -214,6 +214,16 @@ pub(super) fn openapi() -> Response<AnswerBody> {
     response
 }
 
+/// Figures for Prometheus.
+pub(super) fn metrics(page: String) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::Whole(page.into()));
+    let headers = response.headers_mut();
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// The answer of a health or status route: 200, or 503 when something is not as it should be.
 pub(super) fn report(ok: bool, body: &serde_json::Value) -> Response<AnswerBody> {
     json(

@@ -24,6 +24,7 @@ use super::errors::Problem;
 /// How many bytes of request bodies may be held at once by the whole node.
 #[derive(Debug)]
 pub(crate) struct Budget {
+    bytes: usize,
     free: AtomicUsize,
 }
 
@@ -31,8 +32,14 @@ impl Budget {
     /// A budget of `bytes`.
     pub(crate) fn new(bytes: usize) -> Arc<Self> {
         Arc::new(Self {
+            bytes,
             free: AtomicUsize::new(bytes),
         })
+    }
+
+    /// How many of its bytes are held.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.saturating_sub(self.free.load(Ordering::Relaxed))
     }
 
     /// Nothing held yet.

@@ -14,6 +14,7 @@
 //! | `buckets`, `listing` | what is asked of whole buckets, and which streams they hold |
 //! | `pour` | a stream's bytes on their way out |
 //! | `live` | reads that wait for what is yet to come |
+//! | `counts` | what was answered, for `/metrics` |
 //! | `zip` | JSON answers, packed for those who ask |
 //! | `browser`, `date` | headers on every answer |
 
@@ -21,6 +22,7 @@ mod answer;
 mod body;
 mod browser;
 mod buckets;
+mod counts;
 mod date;
 mod errors;
 mod forks;
@@ -49,7 +51,11 @@ use net::{clock::Clock, dice::Dice, rt};
 pub(crate) use pour::AnswerBody;
 
 use crate::{
-    Core, admin,
+    Core,
+    admin::{
+        self,
+        exposition::{Exposition, Kind},
+    },
     bucket::Missing,
     config::CacheScope,
     read::{Query, ReadError, Reading},
@@ -57,6 +63,7 @@ use crate::{
 };
 use body::Budget;
 use browser::Origins;
+use counts::Counts;
 use date::Date;
 use errors::Problem;
 use live::{Live, Mode};
@@ -81,6 +88,8 @@ pub(crate) struct Http {
     caching: HeaderValue,
     /// What live reads share.
     live: Live,
+    /// What was answered so far.
+    counts: Counts,
     /// What a JSON body may hold.
     json: json::Bounds,
     /// Who may ask from a browser.
@@ -109,6 +118,7 @@ impl Http {
             boundaries: Mutex::new(dice.stream("boundaries")),
             caching: HeaderValue::from_static(caching),
             live: Live::new(&node, clock.clone(), dice),
+            counts: Counts::new(),
             json: json::Bounds::of(&config.http),
             origins: Origins::new(&config.http.cors_origin),
             date: Date::new(clock),
@@ -122,7 +132,8 @@ impl Http {
     where
         B: Body<Data = Bytes>,
     {
-        let method = request.method().clone();
+        let came = rt::Instant::now();
+        let (method, uri) = (request.method().clone(), request.uri().clone());
         let origin = request.headers().get(header::ORIGIN).cloned();
         let packed = zip::wanted(request.headers());
         let mut response = self.respond(request).await.unwrap_or_else(answer::problem);
@@ -132,6 +143,8 @@ impl Http {
         let headers = response.headers_mut();
         self.origins.dress(origin.as_ref(), headers);
         headers.insert(header::DATE, self.date.now());
+        self.counts
+            .answered(&method, uri.query(), response.status(), came.elapsed());
         if method == Method::HEAD {
             *response.body_mut() = AnswerBody::from(Bytes::new());
         }
@@ -329,9 +342,23 @@ impl Http {
             About::ReadyLocal => admin::ready_local(&self.node),
             About::ReadyCluster => admin::ready_cluster(&self.node).await,
             About::Status => admin::status(&self.node),
+            About::Metrics => return answer::metrics(self.metrics()),
             About::OpenApi => return answer::openapi(),
         };
         answer::report(report.ok, &report.body)
+    }
+
+    fn metrics(&self) -> String {
+        let mut page = Exposition::default();
+        self.counts.show(&mut page);
+        page.single(
+            "holdfast_http_held_bytes",
+            Kind::Gauge,
+            "Bytes of request bodies held in memory.",
+            self.budget.held(),
+        );
+        admin::metrics::show(&self.node, &mut page);
+        page.into_text()
     }
 
     fn deadline(&self) -> rt::Instant {

@@ -120,3 +120,63 @@ fn a_directory_of_another_node_is_refused_at_the_start() {
         assert!(refused.to_string().contains("belongs to node 1"), "{refused}");
     });
 }
+
+#[test]
+fn what_is_done_shows_in_the_metrics() {
+    with_server(async |server: &Server| {
+        let page = async || {
+            let answer = server.call_at("GET", "/metrics", &[], b"").await;
+            assert_eq!(answer.status(), 200);
+            assert_eq!(
+                answer.headers()["content-type"],
+                "text/plain; version=0.0.4; charset=utf-8"
+            );
+            String::from_utf8(answer.body().to_vec()).expect("text")
+        };
+        let figure = |page: &str, name: &str| -> f64 {
+            let line = page
+                .lines()
+                .find(|line| line.rsplit_once(' ').is_some_and(|(of, _)| of == name));
+            let line = line.unwrap_or_else(|| panic!("{name} is not in\n{page}"));
+            line.rsplit(' ')
+                .next()
+                .and_then(|value| value.parse().ok())
+                .expect("a number")
+        };
+        server.create("s").await;
+        let before = page().await;
+        for _ in 0..3 {
+            let kind = [("Content-Type", "text/plain")];
+            assert_eq!(
+                server.call_at("POST", "/v1/stream/s", &kind, b"12345").await.status(),
+                204
+            );
+        }
+        assert_eq!(
+            server
+                .call_at("GET", "/v1/stream/absent?offset=-1", &[], b"")
+                .await
+                .status(),
+            404
+        );
+        let after = page().await;
+        assert_eq!(
+            figure(&after, r#"holdfast_http_requests_total{method="POST",status="204"}"#),
+            3.0
+        );
+        assert_eq!(
+            figure(&after, r#"holdfast_http_requests_total{method="GET",status="404"}"#),
+            1.0
+        );
+        let grown = |name| figure(&after, name) - figure(&before, name);
+        assert_eq!(grown(r#"holdfast_http_first_byte_seconds_count{errand="write"}"#), 3.0);
+        assert!(grown("holdfast_journal_records_total") >= 3.0);
+        assert!(grown("holdfast_journal_syncs_total") >= 3.0, "one after the other");
+        let applied = |page: &str| -> f64 {
+            let of = |group| figure(page, &format!("holdfast_raft_applied_entries{{group=\"{group}\"}}"));
+            (0..16).map(of).sum()
+        };
+        assert!(applied(&after) - applied(&before) >= 3.0);
+        assert_eq!(figure(&after, "holdfast_http_held_bytes"), 0.0);
+    });
+}
