@@ -3,6 +3,7 @@
 
 mod batches;
 mod cluster;
+mod lifetime;
 mod lost_index;
 mod single;
 mod suite;
