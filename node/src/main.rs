@@ -4,7 +4,7 @@
 //! to start. Those of `holdfast stream` are in `node::cli`.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs, future,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
@@ -121,6 +121,12 @@ impl Failure {
             message: message.to_string(),
         }
     }
+
+    /// Tells it to whoever started this.
+    fn told(self) -> ExitCode {
+        eprintln!("holdfast: {}", self.message);
+        ExitCode::from(self.code)
+    }
 }
 
 fn main() -> ExitCode {
@@ -136,20 +142,23 @@ fn main() -> ExitCode {
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("holdfast: {}", failure.message);
-            ExitCode::from(failure.code)
-        }
+        Err(failure) => failure.told(),
     }
 }
 
 /// `holdfast stream …`
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 fn stream(wanted: Stream) -> ExitCode {
+    let url = std::env::var_os("HOLDFAST_URL").map(|url| utf8(OsStr::new("HOLDFAST_URL"), url));
+    let default_url = match url.transpose() {
+        Ok(url) => url,
+        Err(failure) => return failure.told(),
+    };
     let around = Surroundings {
         input: Box::new(io::stdin()),
         output: Box::new(io::BufWriter::new(io::stdout())),
         complaints: Box::new(io::stderr()),
-        default_url: std::env::var_os("HOLDFAST_URL").and_then(|url| url.into_string().ok()),
+        default_url,
         watched: io::stderr().is_terminal() && !io::stdout().is_terminal(),
     };
     match rt::block_on(wanted.run(around)) {
@@ -212,6 +221,7 @@ fn serve(flags: Serve) -> Result<(), Failure> {
 }
 
 /// The configuration in effect: defaults, then the file, then the environment, then flags.
+#[expect(clippy::disallowed_methods, reason = "this is where the file is read")]
 fn config(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Failure> {
     let (text, name) = match file {
         Some(file) => {
@@ -221,23 +231,40 @@ fn config(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Failure>
         }
         None => (String::new(), "the configuration".to_owned()),
     };
-    // What is not UTF-8 cannot be one of ours. The log's filter has a short name, because it is set by hand so often.
-    let env = std::env::vars_os().filter_map(|(name, value)| {
-        let name = match name.into_string().ok()?.as_str() {
-            "HOLDFAST_LOG" => "HOLDFAST_LOG_FILTER".to_owned(),
-            // For `holdfast stream`.
-            "HOLDFAST_URL" => return None,
-            name => name.to_owned(),
-        };
-        Some((name, value.into_string().ok()?))
-    });
-    Config::check(&text, env, overrides).map_err(|problems| {
+    Config::check(&text, environment()?, overrides).map_err(|problems| {
         let lines: Vec<String> = problems
             .iter()
             .map(ConfigProblem::to_string)
             .map(|line| format!("  {line}"))
             .collect();
         Failure::refused(format!("{name} does not hold:\n{}", lines.join("\n")))
+    })
+}
+
+/// The variables that may be settings. Others are not looked at.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+fn environment() -> Result<Vec<(String, String)>, Failure> {
+    let ours = std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"HOLDFAST_"));
+    let settings = ours.filter_map(|(name, value)| match name.to_str() {
+        // For `holdfast stream`.
+        Some("HOLDFAST_URL") => None,
+        // The log's filter has a short name, because it is set by hand so often.
+        Some("HOLDFAST_LOG") => Some(("HOLDFAST_LOG_FILTER".into(), value)),
+        _ => Some((name, value)),
+    });
+    settings
+        .map(|(name, value)| Ok((utf8(&name, name.clone())?, utf8(&name, value)?)))
+        .collect()
+}
+
+/// A variable's name or value as text: what is not must not be passed over, or a node runs with other settings than its
+/// operator wrote.
+fn utf8(variable: &OsStr, text: OsString) -> Result<String, Failure> {
+    text.into_string().map_err(|_| {
+        let name = variable.display();
+        Failure::refused(format!(
+            "{name}: is not UTF-8: mend what sets this variable, or unset it"
+        ))
     })
 }
 
@@ -304,8 +331,17 @@ fn world(config: &Config) -> Result<World, Failure> {
         write_buffer_bytes: usize::try_from(config.index.write_buffer).unwrap_or(usize::MAX),
         ..rocks::Options::default()
     };
-    let index = RocksIndex::open(&folder.join("index"), &options)
-        .map_err(|error| Failure::refused(format!("the index in {} does not open: {error}", folder.display())))?;
+    let index = RocksIndex::open(&folder.join("index"), &options).map_err(|error| {
+        let what_to_do = match error.kind() {
+            io::ErrorKind::InvalidData => {
+                ". Do not remove the folder `index`, for the journal alone does not hold all of it: put back the one that \
+                 was there when the journal was last written. Without it leave the node stopped and keep its data \
+                 directory: its peers hold every acknowledged record while a majority of them runs"
+            }
+            _ => "",
+        };
+        Failure::refused(format!("the index in {} does not open: {error}{what_to_do}", folder.display()))
+    })?;
     let cold: Option<Arc<dyn Cold>> = match config.cold.backend {
         ColdBackend::None => None,
         ColdBackend::Local => Some(Arc::new(

@@ -13,7 +13,7 @@ use rand::RngExt;
 use crate::{
     Core, Node, World, bucket,
     cluster::{self, IdentityError, Standing},
-    config::{Config, ConfigProblem},
+    config::{ColdBackend, Config, ConfigProblem},
     desk::Desk,
     door::Door,
     fork,
@@ -91,6 +91,9 @@ impl Ending {
 
 pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartError> {
     config.validate().map_err(StartError::Config)?;
+    if config.cold.backend == ColdBackend::Local {
+        tracing::warn!("cold.backend = \"local\" moves nothing yet: the journal keeps old bytes, and grows with them");
+    }
     let standing = Standing::open(world.disk.clone(), place(&config)).await?;
     let body_max = usize::try_from(config.http.max_body).unwrap_or(usize::MAX);
     let options = peer::Options::for_bodies_up_to(body_max);

@@ -5,9 +5,20 @@
 )]
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    ffi::OsStr,
+    io::{BufRead, BufReader},
+    os::unix::ffi::OsStrExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use net::{
+    rt,
+    serve::{Client, ClientOptions},
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_holdfast");
@@ -140,29 +151,66 @@ fn a_directory_in_use_or_of_another_is_refused_with_a_word_on_what_to_do() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
 }
 
+/// Passed over, it would leave the node with settings that nobody wrote.
+#[test]
+fn a_variable_that_is_no_text_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let serve = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        data.to_str().expect("UTF-8"),
+    ];
+    let stream = ["stream", "ls"];
+    let bad = OsStr::from_bytes(b"a\xff");
+    for (variable, arguments) in [("HOLDFAST_SERVER_DATA_DIR", &serve[..]), ("HOLDFAST_URL", &stream[..])] {
+        let output = Command::new(BINARY)
+            .env(variable, bad)
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(
+            said(&output).contains(&format!("{variable}: is not UTF-8")),
+            "{}",
+            said(&output)
+        );
+    }
+    let output = Command::new(BINARY)
+        .env(OsStr::from_bytes(b"HOLDFAST_\xff"), "1")
+        .args(serve)
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("is not UTF-8"), "{}", said(&output));
+    assert!(!data.exists(), "nothing was begun");
+}
+
 #[test]
 fn what_was_answered_is_there_after_a_restart() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let curl = |arguments: &[&str]| {
-        let mut child = Command::new("curl")
-            .arg("-s")
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .ok()?;
-        let mut said = String::new();
-        child.stdout.take()?.read_to_string(&mut said).ok()?;
-        child.wait().ok()?.success().then_some(said)
-    };
-    for round in 0..3 {
-        let running = Running::start(folder.path(), &[]);
-        let url = format!("http://{}/v1/stream/s", running.address);
-        let text = ["-H", "content-type: text/plain"];
-        if curl(&[&["-X", "PUT", &url][..], &text].concat()).is_none() {
-            return eprintln!("curl is not here: nothing was tested");
+    rt::block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let client = Client::new(ClientOptions::default());
+        for round in 0..3 {
+            let running = Running::start(folder.path(), &[]);
+            let call = async |method: &str, body: &'static [u8]| {
+                let request = Request::builder()
+                    .method(method)
+                    .uri(format!("http://{}/v1/stream/s", running.address))
+                    .header("content-type", "text/plain")
+                    .body(Full::new(Bytes::from_static(body)))
+                    .expect("a request");
+                let answer = client.call(request, Duration::from_secs(30)).await.expect("an answer");
+                assert!(answer.status().is_success(), "{method}: {}", answer.status());
+                answer.into_body()
+            };
+            call("PUT", b"").await;
+            call("POST", b"x").await;
+            assert_eq!(call("GET", b"").await, "x".repeat(round + 1));
+            assert_eq!(running.terminate(), Some(0));
         }
-        curl(&[&["--data-binary", "x", &url][..], &text].concat()).expect("appended");
-        assert_eq!(curl(&[&url]).expect("read"), "x".repeat(round + 1));
-        assert_eq!(running.terminate(), Some(0));
-    }
+    })
+    .expect("a runtime");
 }

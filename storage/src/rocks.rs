@@ -88,7 +88,8 @@ impl RocksIndex {
     ///
     /// # Errors
     /// [`io::ErrorKind::ResourceBusy`] if another process has it open, [`io::ErrorKind::InvalidData`] if its files are
-    /// damaged (it can then be removed: the node rebuilds it), else those of the disk.
+    /// damaged, else those of the disk. A damaged index must not be removed: the journal holds the log only from the
+    /// last purge on, and what came before stands here alone.
     pub fn open(folder: &Path, options: &Options) -> io::Result<RocksIndex> {
         let opening = format!("open the index in {}", folder.display());
         let db = DB::open(&options.native(), folder).map_err(|error| told(&opening, &error))?;

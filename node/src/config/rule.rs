@@ -148,11 +148,11 @@ fn times(config: &Config, note: &mut impl FnMut(&'static str, String)) {
             format!("is {is}: more than raft.election_min ({min}), or nodes stand at once for ever"),
         );
     }
-    if raft.lease >= raft.election_min {
+    if raft.lease > raft.election_min / 2 {
         let (is, min) = (show_time(raft.lease), show_time(raft.election_min));
         note(
             "raft.lease",
-            format!("is {is}: less than raft.election_min ({min}), or a deposed leader serves stale reads"),
+            format!("is {is}: at most half of raft.election_min ({min}), or a deposed leader may serve stale reads"),
         );
     }
 }
@@ -191,6 +191,11 @@ fn cold(config: &Config, note: &mut impl FnMut(&'static str, String)) {
     match config.cold.backend {
         ColdBackend::S3 => {
             let message = "\"s3\" is not there yet: write \"none\", and the journal keeps everything";
+            note("cold.backend", message.to_owned());
+        }
+        ColdBackend::Local if config.cluster.is_some() => {
+            let message = "\"local\" is a folder that the other nodes cannot read: write \"none\", and the journal keeps \
+                           everything";
             note("cold.backend", message.to_owned());
         }
         ColdBackend::None | ColdBackend::Local => {}

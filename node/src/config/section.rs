@@ -84,7 +84,7 @@ pub struct Http {
     /// Readers that wait at the tail of streams at once, long-polls and server-sent events together; past it, they are
     /// answered 503 `backpressure`. Default 100000, 1 to 10000000.
     pub max_waiters: u64,
-    /// Largest body of one append. Default 32MiB, 1KiB to 1GiB. It is held in memory on every node of the group until
+    /// Largest body of one append. Default 32MiB, 1KiB to 512MiB. It is held in memory on every node of the group until
     /// it is on disk, and goes to a peer in one message, so that large ones delay small ones.
     pub max_body: u64,
     /// Bytes of request bodies held at once on this node; past it, writes are answered 503 `backpressure`. Default
@@ -201,8 +201,9 @@ pub struct Raft {
     /// Longest such time; each wait is thrown between the two, so that two seldom stand at once. Default 3s, 30ms to
     /// 2m; more than `election_min`.
     pub election_max: Duration,
-    /// How long after a quorum's answer a leader serves reads without asking again. Default 1s, 0s to 1m; less than
-    /// `election_min`, by more than clocks drift in that time. 0s asks every time.
+    /// How long after a quorum's answer a leader serves reads without asking again. Default 750ms, 0s to 1m; at most half
+    /// of `election_min`: clocks drift, and a process may be stopped between the question and the answer. 0s asks
+    /// every time.
     pub lease: Duration,
     /// After how long a peer's answer is not waited for any longer. Default 2s, 10ms to 1m: a lost answer on an open
     /// connection would otherwise be waited for for ever.
@@ -232,7 +233,7 @@ impl Default for Raft {
             heartbeat: Duration::from_millis(500),
             election_min: Duration::from_millis(1500),
             election_max: Duration::from_millis(3000),
-            lease: Duration::from_millis(1000),
+            lease: Duration::from_millis(750),
             rpc_deadline: Duration::from_secs(2),
             batch_entries: 256,
             appends_in_flight: 4,
@@ -247,7 +248,7 @@ impl Default for Raft {
 /// `[journal]`: the log on disk that holds every byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
-    /// Size of a segment file, preallocated. Default 64MiB, 64KiB to 4GiB; more than `http.max_body` by 64KiB, because
+    /// Size of a segment file, preallocated. Default 64MiB, 64KiB to 1GiB; more than `http.max_body` by 64KiB, because
     /// a record lies in one segment. Space is freed by whole segments.
     pub segment: u64,
     /// Bytes that may wait for the disk; past it, writers wait. Default 64MiB, 64KiB to 4GiB; more than `http.max_body`
@@ -328,8 +329,7 @@ impl Default for Cold {
 pub enum ColdBackend {
     /// Nowhere.
     None,
-    /// A folder of this node. Nothing is moved there yet; once it is, a cluster will refuse it, for the other nodes cannot
-    /// read it.
+    /// A folder of this node, which has to stand alone: others could not read it. Nothing is moved there yet.
     Local,
     /// An S3 bucket.
     S3,

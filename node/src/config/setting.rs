@@ -176,7 +176,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!("http.sse_lifetime", time http.sse_lifetime, secs(1), secs(3600)),
     setting!("http.sse_heartbeat", time http.sse_heartbeat, ms(100), secs(300)),
     setting!("http.max_waiters", number http.max_waiters, 1, 10_000_000),
-    setting!("http.max_body", size http.max_body, KIB, GIB),
+    // A record of the journal holds up to 1GiB, the command and its header included, and so does a message to a peer.
+    setting!("http.max_body", size http.max_body, KIB, 512 * MIB),
     setting!("http.max_inflight", size http.max_inflight, MIB, 64 * GIB),
     setting!("http.json_max_depth", number http.json_max_depth, 1, 100_000),
     setting!("http.json_max_messages", number http.json_max_messages, 1, 100_000_000),
@@ -211,7 +212,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!("raft.keep_entries", number raft.keep_entries, 0, 10_000_000),
     setting!("raft.hold_bytes", size raft.hold_bytes, 0, 1024 * GIB),
     setting!("raft.snapshot_chunk", size raft.snapshot_chunk, 4 * KIB, 16 * MIB),
-    setting!("journal.segment", size journal.segment, 64 * KIB, 4 * GIB),
+    setting!("journal.segment", size journal.segment, 64 * KIB, GIB),
     setting!("journal.queue", size journal.queue, 64 * KIB, 4 * GIB),
     setting!("index.flush_interval", time index.flush_interval, ms(100), secs(600)),
     setting!("index.block_cache", size index.block_cache, MIB, 256 * GIB),

@@ -215,7 +215,7 @@ fn a_value_out_of_bounds_is_answered_with_the_bounds() {
         ),
         (
             "[http]\nmax_body = \"1B\"",
-            "line 3: http.max_body: is 1B: it must be 1KiB to 1GiB",
+            "line 3: http.max_body: is 1B: it must be 1KiB to 512MiB",
         ),
         (
             "[http]\nlong_poll_timeout = \"1h\"",
@@ -331,7 +331,7 @@ fn times_that_contradict_each_other_are_refused() {
         [
             "line 3: raft.election_min: is 900ms: at least twice raft.heartbeat (500ms), or one lost message topples a leader",
             "line 4: raft.election_max: is 900ms: more than raft.election_min (900ms), or nodes stand at once for ever",
-            "raft.lease: is 1s: less than raft.election_min (900ms), or a deposed leader serves stale reads",
+            "raft.lease: is 750ms: at most half of raft.election_min (900ms), or a deposed leader may serve stale reads",
         ]
     );
 }
@@ -349,10 +349,50 @@ fn sizes_that_contradict_each_other_are_refused() {
     );
 }
 
+/// What the journal cannot hold would end the node, and what it quietly cut would not be what the operator asked for.
+#[test]
+fn the_largest_body_and_the_largest_segment_fit_the_journal() {
+    let config = check(
+        "version = 1\n[http]\nmax_body = \"512MiB\"\nmax_inflight = \"512MiB\"\n[journal]\nsegment = \"1GiB\"\n\
+         queue = \"1GiB\"",
+    );
+    let config = config.expect("the largest there are");
+    assert!(config.http.max_body + (1 << 20) < storage::journal::MAX_PAYLOAD);
+    assert!(config.journal.segment <= storage::journal::SEGMENT_BYTES_MAX);
+    assert_eq!(
+        said_to(
+            "[http]\nmax_body = \"513MiB\"\nmax_inflight = \"1GiB\"\n[journal]\nsegment = \"1025MiB\"\nqueue = \"1GiB\""
+        ),
+        [
+            "line 3: http.max_body: is 513MiB: it must be 1KiB to 512MiB",
+            "line 6: journal.segment: is 1025MiB: it must be 64KiB to 1GiB",
+        ]
+    );
+}
+
+#[test]
+fn a_lease_is_as_long_as_it_says() {
+    let half = check("version = 1\n[raft]\nelection_min = \"1500ms\"\nlease = \"750ms\"").expect("good");
+    assert_eq!(half.raft, Raft::default());
+    assert_eq!(
+        said_to("[raft]\nlease = \"751ms\""),
+        [
+            "line 3: raft.lease: is 751ms: at most half of raft.election_min (1500ms), or a deposed leader may serve stale \
+          reads"
+        ]
+    );
+}
+
 #[test]
 fn a_cold_folder_may_be_named_before_anything_moves_there() {
     assert_eq!(said_to("[cold]\nbackend = \"local\""), [""; 0]);
-    assert!(check(&CLUSTER.replace("backend = \"none\"", "backend = \"local\"")).is_ok());
+    assert_eq!(
+        said(check(&CLUSTER.replace("backend = \"none\"", "backend = \"local\""))),
+        [
+            "line 17: cold.backend: \"local\" is a folder that the other nodes cannot read: write \"none\", and the journal \
+          keeps everything"
+        ]
+    );
     assert!(said_to("[cold]\nbackend = \"s3\"")[0].contains("not there yet"));
 }
 

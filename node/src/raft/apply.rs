@@ -17,7 +17,7 @@ use super::machine::{Machine, State, damaged};
 use super::types::{Answer, Entry, Envelope, LogId, Payload, StoredMembership};
 use crate::keys::{Chunk, Key, KeyRange, Place, number};
 use crate::stream::{
-    BlobChange, Claim, Command, ForkOp, Loaded, Moment, Offset, Op, RowChange, Stored, StreamName, StreamRow,
+    BlobChange, Claim, Command, ForkOp, Loaded, Moment, Offset, Op, RowChange, Standing, Stored, StreamName, StreamRow,
     Transition, apply,
 };
 
@@ -30,6 +30,8 @@ pub(super) struct Changes {
     pub(super) batch: Batch,
     /// The streams touched, as they are now.
     rows: BTreeMap<StreamName, Option<Arc<StreamRow>>>,
+    /// Where these stood before, for who waits for them.
+    stood: BTreeMap<StreamName, Option<Standing>>,
     /// The claims put, as they are now. The index does not show them before the batch is written.
     claims: BTreeMap<(u64, String), Claim>,
     buckets: BucketChanges,
@@ -87,9 +89,7 @@ impl Machine {
             self.work.notify_one();
         }
         for (stream, row) in changed {
-            // Who has gone is no more there for who waits than who was never there.
-            let row = row.as_deref().filter(|row| !row.gone);
-            self.observer.changed(self.group, &stream, row);
+            self.observer.changed(self.group, &stream, row.as_deref());
         }
         Ok(answers)
     }
@@ -114,6 +114,9 @@ impl Machine {
             (Some(row), Some(tuple)) => self.claim(state, changes, row.incarnation, &tuple.id)?,
             _ => None,
         };
+        if !changes.stood.contains_key(&command.stream) {
+            changes.stood.insert(command.stream.clone(), standing(row.as_deref()));
+        }
         let (pledge, reference) = self.fork_rows(state, changes, &command)?;
         let sealed = match command.op {
             Op::Create(_) | Op::Fork(ForkOp::Bear(_)) => changes.buckets.sealed(self.rows_of(state))?,
@@ -323,7 +326,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Writes the batch; returns the streams that changed.
+    /// Writes the batch; returns the streams that somebody may wait for: what changed in others, such as when they were
+    /// last used, is nothing that a reader is waiting for.
     fn write(
         &self,
         state: &mut State,
@@ -354,8 +358,18 @@ impl Machine {
         for (incarnation, offset, bytes) in changes.cached {
             self.tail.put(group, incarnation, offset, bytes);
         }
-        Ok(changes.rows)
+        let (mut told, stood) = (changes.rows, changes.stood);
+        told.retain(|stream, row| {
+            *row = row.take().filter(|row| !row.gone);
+            stood.get(stream) != Some(&standing(row.as_deref()))
+        });
+        Ok(told)
     }
+}
+
+/// Where a stream stands. Who has gone is no more there for who waits than who was never there.
+fn standing(row: Option<&StreamRow>) -> Option<Standing> {
+    row.filter(|row| !row.gone).map(StreamRow::standing)
 }
 
 /// The next link of the chain over everything applied.

@@ -112,7 +112,7 @@ impl Group {
             places: Arc::new(Semaphore::new(PROPOSALS)),
             stamped_ms: AtomicU64::new(0),
             reads: ReadDesk::default(),
-            lease: raft_settings.lease.min(raft_settings.election_min / 2),
+            lease: raft_settings.lease,
             silent_until,
             incoming: Mutex::new(None),
             turn: tokio::sync::Mutex::default(),

@@ -14,7 +14,7 @@ use storage::journal::{self, Journal, JournalError};
 use tokio::sync::Notify;
 
 use super::EntryId;
-use super::codec::BadBytes;
+use super::codec::{BadBytes, next_index};
 use super::fate::Fate;
 use super::group::Group;
 use super::janitor::Janitor;
@@ -78,6 +78,22 @@ pub enum StartError {
     /// The index.
     #[error("the index cannot be used: {0}")]
     Index(#[from] io::Error),
+    /// It lacks what the log no longer holds.
+    #[error(
+        "the index does not belong to this journal: it ends before entry {next} of group {group}, and the journal begins \
+         with entry {first}, so that it cannot be rebuilt. Somebody emptied the folder `index`, or put an older copy there: \
+         put back the folder `index` that was there when this journal was last written. Without it leave the node stopped \
+         and keep its data directory: its peers hold every acknowledged record while a majority of them runs. Do not start \
+         it empty or from an older copy"
+    )]
+    IndexLost {
+        /// Which group.
+        group: u32,
+        /// The first entry that the index lacks.
+        next: u64,
+        /// The first entry that the journal still holds.
+        first: u64,
+    },
     /// It was written by another version.
     #[error("the index has layout version {found}, this program reads {LAYOUT_VERSION}: run the version that wrote it")]
     Layout {
@@ -195,6 +211,15 @@ impl Groups {
             let state = recovered.remove(&number).unwrap_or_default();
             let log = GroupLog::new(number, journal.clone(), cache_bytes, state);
             let machine = Machine::open(log, index.clone(), tail.clone(), observer.clone(), work.clone(), bounds)?;
+            let next = next_index(machine.flush_point().applied);
+            let first = next_index(machine.log.state().purged);
+            if next < first {
+                return Err(StartError::IndexLost {
+                    group: number,
+                    next,
+                    first,
+                });
+            }
             let started = Group::start(Arc::new(machine), &settings, transport.clone(), fate.clone()).await;
             let because = |error: openraft::errors::Fatal<_>| StartError::Group {
                 group: number,

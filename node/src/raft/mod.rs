@@ -62,7 +62,7 @@ pub use wire::is_raft;
 
 /// Told what changed, after it can be read. Called while entries are applied: it must be quick and must not wait.
 pub trait Observer: Send + Sync + 'static {
-    /// A stream was created, appended to, closed; or deleted (no row).
+    /// A stream was created, appended to, closed, trimmed; or deleted (no row). A use that was noted is no change.
     fn changed(&self, group: u32, stream: &StreamName, row: Option<&StreamRow>);
 
     /// All rows of a group were replaced by a snapshot: any stream may have changed.

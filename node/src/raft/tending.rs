@@ -53,15 +53,19 @@ impl Tending {
 
     /// Tends what is due in a group, for as long as this node leads it and gets on.
     async fn tend(&self, group: &Group) -> io::Result<()> {
-        let mut before = Vec::new();
+        let mut after = None;
         while group.leader() == Lead::Here {
-            let due = group.machine.due(group.now_ms(self.clock.now_ms()), AT_ONCE)?;
-            let outcomes = join_all(due.iter().map(|stream| self.propose(group, stream.clone()))).await;
-            // Whatever was tended is due later, or gone. If not, it must not keep us busy.
-            if due.len() < AT_ONCE || due == before || !outcomes.into_iter().all(|done| done) {
+            let due = group
+                .machine
+                .due(after.as_ref(), group.now_ms(self.clock.now_ms()), AT_ONCE)?;
+            let streams = due.iter().map(|(_, stream)| self.propose(group, stream.clone()));
+            let all_done = join_all(streams).await.into_iter().all(|done| done);
+            if due.len() < AT_ONCE || !all_done {
                 return Ok(());
             }
-            before = due;
+            // Whatever was tended is due later, or gone. If not, it must neither keep us busy nor be in the way of those
+            // behind it.
+            after = due.into_iter().last().map(|(key, _)| key);
             rt::sleep(PAUSE).await;
         }
         Ok(())
@@ -93,18 +97,26 @@ impl Tending {
 }
 
 impl Machine {
-    /// Up to so many streams that are to be looked at by this time, those that wait longest first.
+    /// Up to so many streams that are to be looked at by this time, those that wait longest first, with the keys of
+    /// their rows; only those behind a key, if there is one.
     ///
     /// # Errors
     /// If the index fails.
-    pub(super) fn due(&self, now_ms: u64, limit: usize) -> io::Result<Vec<StreamName>> {
+    fn due(&self, after: Option<&Bytes>, now_ms: u64, limit: usize) -> io::Result<Vec<(Bytes, StreamName)>> {
         let generation = self.state().generation;
-        let range = KeyRange::deadlines(self.group, generation, now_ms);
-        let page = self.index.scan(&range.from, &range.to, limit)?;
-        let names = page.iter().map(|(key, _)| match Key::decode(key).map_err(damaged)? {
-            Key::Deadline { bucket, name, .. } => Ok(StreamName::from_parts(bucket, name)),
+        let KeyRange { mut from, to } = KeyRange::deadlines(self.group, generation, now_ms);
+        if let Some(after) = after {
+            // The next key there can be.
+            from = from.max([after, &[0][..]].concat().into());
+        }
+        let page = self.index.scan(&from, &to, limit)?.into_iter();
+        let named = page.map(|(key, _)| match Key::decode(&key).map_err(damaged)? {
+            Key::Deadline { bucket, name, .. } => {
+                let stream = StreamName::from_parts(bucket, name);
+                Ok((key, stream))
+            }
             _ => Err(io::Error::other("a row of another kind lies among the deadlines")),
         });
-        names.collect()
+        named.collect()
     }
 }

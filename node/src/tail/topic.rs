@@ -121,3 +121,79 @@ impl Topic {
         Some(event)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Wake,
+    };
+
+    use super::*;
+    use crate::stream::Offset;
+
+    const READERS: usize = 5_000;
+
+    /// Counts how often readers are woken, and looks at the bell while it is: who rings must not hold it then.
+    struct Alarm {
+        topic: Arc<Topic>,
+        woken: AtomicUsize,
+    }
+
+    impl Wake for Alarm {
+        fn wake(self: Arc<Self>) {
+            assert!(self.topic.bell.try_lock().is_ok(), "woken under the lock");
+            self.woken.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn at(tail: u64) -> Option<Option<Standing>> {
+        Some(Some(Standing {
+            incarnation: 1,
+            earliest: Offset(0),
+            tail: Offset(tail),
+            closed: false,
+        }))
+    }
+
+    /// Entries are applied on the thread that rings. There is no runtime here: a task that was spawned for a reader would
+    /// panic, and a reader that was run is one that looked.
+    #[test]
+    fn an_append_wakes_each_of_many_readers_once_runs_none_of_them_and_spawns_nothing() {
+        let stream = StreamName::flat("a").expect("a name");
+        let topic = Arc::new(Topic::new(stream, 0, Arc::default()));
+        let alarm = Arc::new(Alarm {
+            topic: topic.clone(),
+            woken: AtomicUsize::new(0),
+        });
+        let (waker, looks) = (Waker::from(alarm.clone()), std::cell::Cell::new(0));
+        let woken = || alarm.woken.swap(0, Ordering::Relaxed);
+        let mut readers: Vec<(usize, u64)> = (0..READERS).map(|_| topic.enter()).collect();
+        let look = |readers: &mut Vec<(usize, u64)>| {
+            for (slot, seen) in readers {
+                *seen = topic.told().0;
+                assert_eq!(topic.poll_change(*slot, *seen, &waker), Poll::Pending);
+                looks.set(looks.get() + 1);
+            }
+        };
+        look(&mut readers);
+        topic.ring(at(1));
+        assert_eq!((woken(), looks.get()), (READERS, READERS));
+        // Further appends, before anybody had the time to look, find nobody to be woken.
+        for tail in 2..1_000 {
+            topic.ring(at(tail));
+        }
+        assert_eq!(woken(), 0);
+        // A few have looked by the next one.
+        look(&mut readers[..7].to_vec());
+        topic.ring(at(1_000));
+        assert_eq!(woken(), 7);
+        for (slot, seen) in readers {
+            assert_eq!(topic.poll_change(slot, seen, &waker), Poll::Ready(()));
+            topic.leave(slot);
+        }
+        topic.ring(at(1_001));
+        assert_eq!(woken(), 0);
+        assert_eq!(topic.enter().1, 1_001, "every change was counted");
+    }
+}

@@ -2,7 +2,12 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use super::process::{Server, free_authorities, run};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use net::rt;
+
+use super::process::{Server, client, free_authorities, get, run};
 
 fn node(folder: &Path, name: &str, more: &[&str]) -> Server {
     let [authority] = free_authorities();
@@ -150,6 +155,53 @@ fn a_directory_that_lost_its_identity_is_refused() {
         refuses(
             node(folder.path(), "second", &[]),
             &["holds a journal but no file `identity`"],
+        )
+        .await;
+    });
+}
+
+/// The journal gives up what the index holds: from then on, neither is anything without the other.
+#[test]
+fn an_index_that_was_removed_after_a_purge_is_refused() {
+    run(Duration::from_secs(60), async {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("forgetful.toml");
+        let config =
+            "version = 1\n[raft]\nsnapshot_entries = 10\nkeep_entries = 0\n[index]\nflush_interval = \"100ms\"\n";
+        fs::write(&file, config).unwrap();
+        let file = file.display().to_string();
+        let mut first = node(folder.path(), "first", &["--config", &file]);
+        first.start();
+        first.ready("/readyz/cluster").await;
+        let client = client();
+        let put = Request::put(format!("http://{}/v1/stream/s", first.authority)).header("content-type", "text/plain");
+        let put = put.body(Full::new(Bytes::from_static(b"kept"))).unwrap();
+        assert_eq!(client.call(put, Duration::from_secs(10)).await.unwrap().status(), 201);
+        loop {
+            let status = get(&client, &format!("http://{}/cluster/status", first.authority))
+                .await
+                .unwrap();
+            let status: serde_json::Value = serde_json::from_slice(status.body()).unwrap();
+            let groups = status["groups"].as_array().expect("groups");
+            if groups.iter().any(|group| group["purged"].is_object()) {
+                break;
+            }
+            rt::sleep(Duration::from_millis(50)).await;
+        }
+        // What was purged is known to the journal by its next sync.
+        let post =
+            Request::post(format!("http://{}/v1/stream/s", first.authority)).header("content-type", "text/plain");
+        let post = post.body(Full::new(Bytes::from_static(b"more"))).unwrap();
+        assert_eq!(client.call(post, Duration::from_secs(10)).await.unwrap().status(), 204);
+        first.kill();
+        fs::remove_dir_all(folder.path().join("data/index")).unwrap();
+        let second = node(folder.path(), "second", &["--config", &file]);
+        refuses(
+            second,
+            &[
+                "the index does not belong to this journal",
+                "put back the folder `index`",
+            ],
         )
         .await;
     });

@@ -49,7 +49,7 @@ impl Shape {
         config.raft.heartbeat = Duration::from_millis(250);
         config.raft.election_min = Duration::from_millis(1000);
         config.raft.election_max = Duration::from_millis(2000);
-        config.raft.lease = Duration::from_millis(600);
+        config.raft.lease = Duration::from_millis(500);
         config.raft.rpc_deadline = Duration::from_secs(1);
         config.raft.snapshot_entries = 200;
         config.raft.keep_entries = 50;

@@ -48,7 +48,9 @@ use self::{
 use crate::disk::Disk;
 
 const SEGMENT_BYTES_MIN: u64 = 4 << 10;
-const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+/// The largest segment there can be, in bytes.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 /// How a journal is kept.
 #[derive(Debug, Clone)]

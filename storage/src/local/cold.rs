@@ -39,6 +39,7 @@ impl LocalCold {
     ///
     /// # Errors
     /// Those of the file system, with the path.
+    #[expect(clippy::disallowed_methods, reason = "this is the seam's own implementation")]
     pub fn open(root: impl Into<PathBuf>) -> io::Result<LocalCold> {
         let root = root.into();
         let (objects, tmp) = (root.join("objects"), root.join("tmp"));
@@ -61,6 +62,7 @@ impl LocalCold {
         Ok(self.objects.join(format!("{key}{SUFFIX}")))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the seam's own implementation")]
     fn put_now(&self, key: &str, pieces: &[Bytes]) -> Result<(), ColdError> {
         let path = self.path(key)?;
         let folder = path.parent().unwrap_or(&self.objects);
@@ -165,6 +167,7 @@ fn sync_folders(folder: &Path, root: &Path) -> io::Result<()> {
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the seam's own implementation")]
 fn write_synced(path: &Path, pieces: &[Bytes]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     for piece in pieces {
@@ -263,6 +266,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "what a crash leaves is made by hand")]
     fn reopens_with_its_objects_and_without_leftovers() {
         let folder = tempfile::tempdir().unwrap();
         let cold = LocalCold::open(folder.path()).unwrap();

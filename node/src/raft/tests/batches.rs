@@ -67,7 +67,7 @@ async fn state(commands: &[Command], cuts: &[usize]) -> (u64, Vec<(Bytes, Bytes)
         log.clone(),
         index.clone(),
         tail,
-        Arc::new(Nobody),
+        Arc::new(Heard::default()),
         Arc::default(),
         machine::Bounds {
             flush_entries: 1000,

@@ -3,6 +3,8 @@
 
 mod batches;
 mod cluster;
+mod lifetime;
+mod lost_index;
 mod single;
 mod suite;
 
@@ -43,6 +45,11 @@ impl Forgetful {
             inner,
             flushes: Mutex::new(0),
         })
+    }
+
+    /// Nothing is left, as after the folder was lost.
+    pub(super) fn empty(&self) {
+        *self.inner.lock().unwrap() = (MemoryIndex::new(), MemoryIndex::new(), Vec::new());
     }
 
     /// A crash: only what was flushed is left.
@@ -88,9 +95,13 @@ impl Index for Forgetful {
     }
 }
 
-struct Nobody;
-impl Observer for Nobody {
-    fn changed(&self, _: u32, _: &StreamName, _: Option<&StreamRow>) {}
+/// What was told to those who wait, stream by stream.
+#[derive(Default)]
+pub(super) struct Heard(Mutex<Vec<StreamName>>);
+impl Observer for Heard {
+    fn changed(&self, _: u32, stream: &StreamName, _: Option<&StreamRow>) {
+        self.0.lock().unwrap().push(stream.clone());
+    }
     fn replaced(&self, _: u32) {}
 }
 
@@ -166,6 +177,7 @@ pub(super) struct Node {
     id: u64,
     disk: MemoryDisk,
     pub(super) index: Arc<Forgetful>,
+    pub(super) heard: Arc<Heard>,
     wires: Arc<Wires>,
     settings: Settings,
 }
@@ -207,6 +219,7 @@ impl Node {
             id,
             disk: MemoryDisk::new(),
             index: Forgetful::new(),
+            heard: Arc::default(),
             wires: wires.clone(),
             settings,
         }
@@ -224,7 +237,7 @@ impl Node {
             index,
             clock: Arc::new(Fixed),
             transport,
-            observer: Arc::new(Nobody),
+            observer: self.heard.clone(),
         };
         let groups = Groups::start(self.settings.clone(), seams).await?;
         self.wires.nodes.lock().unwrap().insert(self.id, groups.clone());
@@ -268,11 +281,15 @@ fn command(stream: &str, op: Op, body: &[u8]) -> Command {
 }
 
 pub(super) fn create(stream: &str, body: &[u8]) -> Command {
+    create_for(stream, Lifetime::Forever, body)
+}
+
+pub(super) fn create_for(stream: &str, lifetime: Lifetime, body: &[u8]) -> Command {
     let op = Op::Create(Create {
         content_type: "text/plain".into(),
         closed: false,
         if_match: None,
-        lifetime: Lifetime::Forever,
+        lifetime,
         retention: Retention::default(),
         retention_default: Retention::default(),
         as_of: 0,

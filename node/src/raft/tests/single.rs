@@ -2,7 +2,7 @@
 
 use super::*;
 
-async fn alone() -> (Node, Groups) {
+pub(super) async fn alone() -> (Node, Groups) {
     let node = Node::new(1, &Arc::default());
     let groups = node.start().await;
     found(&groups, &[1]).await;
@@ -14,7 +14,7 @@ async fn alone() -> (Node, Groups) {
 }
 
 /// Makes everything applied durable, lets openraft purge, frees segments.
-async fn tidy(groups: &Groups) {
+pub(super) async fn tidy(groups: &Groups) {
     let janitor = janitor::Janitor {
         groups: groups.all().to_vec(),
         index: groups.view(0).machine.index.clone(),
