@@ -141,11 +141,13 @@ pub(crate) const KNOWN: &[Known] = &[
     },
     Known {
         asked: "a body that is no JSON, where the rules of producers or of `Stream-Seq` refuse it, too",
-        ours: "400 `invalid_json`",
+        ours: "400 `invalid_json`, or 409 `stream_closed`",
         theirs: "what those rules say: 204 (a repeat), 400, 403 or 409",
         reason: "a repeat whose body is broken is a mistake that should be seen; nothing is stored either way",
         explains: |case| {
-            let is_json_fault = case.code("invalid_json") || case.code("empty_body");
+            let broken = serde_json::from_str::<serde_json::Value>(&case.step.body).is_err();
+            let is_json_fault =
+                case.code("invalid_json") || case.code("empty_body") || broken && case.code("stream_closed");
             let ruled = case.step.header("producer-id").is_some() || case.step.header("stream-seq").is_some();
             is_json_fault && ruled && matches!(case.theirs.status, 204 | 400 | 403 | 409)
         },

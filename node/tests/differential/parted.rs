@@ -42,15 +42,17 @@ impl Parted {
         step.is_write() && (ours.ok() || theirs.ok()) && ours.status != theirs.status && !nothing
     }
 
+    /// A stream may have parted before it became somebody's kin, so they are all looked at, again and again.
     pub(crate) fn part(&mut self, stream: usize) {
-        if self.streams.insert(stream) {
-            let kin: Vec<usize> = self
-                .kin
-                .iter()
-                .filter(|(fork, from)| *fork == stream || *from == stream)
-                .map(|(fork, from)| if *fork == stream { *from } else { *fork })
-                .collect();
-            kin.into_iter().for_each(|stream| self.part(stream));
+        self.streams.insert(stream);
+        loop {
+            let with_kin = |(fork, from): &&(usize, usize)| self.streams.contains(fork) || self.streams.contains(from);
+            let kin = self.kin.iter().filter(with_kin).flat_map(|(fork, from)| [*fork, *from]);
+            let parted: BTreeSet<usize> = kin.chain(self.streams.iter().copied()).collect();
+            if parted == self.streams {
+                return;
+            }
+            self.streams = parted;
         }
     }
 }
