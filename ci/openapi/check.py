@@ -81,6 +81,10 @@ def wrong_with(operation, answer):
     for name in EVERYWHERE:
         if name not in answer.headers:
             yield f"{status} without {name}"
+    told = {name.lower() for name in resolved(responses[str(status)]).get("headers", {})}
+    for name in map(str.lower, answer.headers):
+        if status < 300 and name.startswith(("stream-", "producer-")) and name not in told:
+            yield f"{status} with {name}, which is not described"
     content = resolved(responses[str(status)]).get("content", {})
     media = "".join(answer.headers.get("content-type", [])).split(";")[0].strip()
     if method != "head" and answer.content and not ({"*/*", media} & set(content)):
@@ -115,7 +119,7 @@ def checked(operation, examples):
             if operation.path.count("{") and chance.random() < 0.5:
                 there = prepare(operation.method.lower() != "put" or chance.random() < 0.2)
                 case.path_parameters = {name: there[name] for name in case.path_parameters}
-            # A stream that is read by events has no end that a test could wait for.
+            # A stream that is read by events has no end that a test could wait for, unless it is closed: see `events`.
             query = case.query if isinstance(case.query, dict) else {}
             if query.get("live") == "sse":
                 case.query = {**query, "live": "long-poll"}
@@ -154,6 +158,39 @@ def other_methods(path, methods):
         yield f"OPTIONS {path}: {preflight.status_code}"
 
 
+def events(path, operation):
+    """A stream that is closed, read by events: it has an end, so that all of it can be held against the description."""
+    described = resolved(operation["responses"]["200"])
+    for media, data in (("text/plain", b"one"), ("application/json", b"[1]"), ("application/octet-stream", b"\xff")):
+        url = URL + path.replace("{path}", "openapi/events").replace("{bucket}", "openapi").replace("{stream}", "events")
+        requests.put(f"{URL}/openapi", timeout=10)
+        requests.delete(url, timeout=10)
+        made = requests.put(url, data=data, headers={"content-type": media, "stream-closed": "true"}, timeout=10)
+        answer = requests.get(url, params={"offset": "-1", "live": "sse"}, timeout=10)
+        said = f"{media}: {answer.status_code} {answer.text!r}"
+        if made.status_code != 201 or answer.status_code != 200:
+            yield f"{media}: {made.status_code}, then {said}"
+            continue
+        came = answer.headers.get("content-type")
+        if came != "text/event-stream" or came not in described["content"]:
+            yield f"{media} comes as {came}, described are {sorted(described['content'])}"
+        told = {name.lower(): resolved(header) for name, header in described["headers"].items()}
+        for name, value in answer.headers.lower_items():
+            if not name.startswith("stream-"):
+                continue
+            pattern = told.get(name, {}).get("schema", {}).get("pattern", "")
+            if name not in told or not re.search(pattern, value):
+                yield f"{media} with {name}: {value}, described is {told.get(name)}"
+        encoded = answer.headers.get("stream-sse-data-encoding")
+        if "stream-next-offset" not in answer.headers or (encoded == "base64") != (media == "application/octet-stream"):
+            yield f"{media} without a header: {sorted(answer.headers)}"
+        # All that is left of a closed stream is one event of data, and one that says that it is closed.
+        kinds = [event.split("\n")[0] for event in answer.text.split("\n\n") if event]
+        if kinds != ["event: data", "event: control"] or '"streamClosed":true' not in answer.text:
+            yield said
+    requests.delete(url, timeout=10)
+
+
 passed = failed = 0
 began = time.monotonic()
 
@@ -184,6 +221,10 @@ for result in schema.get_all_operations():
 for path, item in described.json()["paths"].items():
     methods = set(item) - {"parameters"}
     tell(f"other methods of {path}", list(other_methods(path, methods)))
+
+for path, item in described.json()["paths"].items():
+    if {"$ref": "#/components/parameters/live"} in item.get("get", {}).get("parameters", []):
+        tell(f"GET {path} by events", list(events(path, item["get"])))
 
 alive = requests.get(f"{URL}/healthz", timeout=10)
 tell("the server lives", [] if alive.ok else [alive.text])

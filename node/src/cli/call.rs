@@ -119,6 +119,15 @@ impl Failure {
         self
     }
 
+    /// The same of a list, which the protocol does not have: a server that does not know of buckets says so in no words.
+    pub(super) fn of_list(mut self) -> Self {
+        if matches!(self.status, Some(404 | 405 | 501)) && self.code == "answer" {
+            self.code = "no_list".to_owned();
+            self.message = "this server lists no streams: not every server of the protocol has buckets".to_owned();
+        }
+        self
+    }
+
     /// The same, with what came before it.
     pub(super) fn after(mut self, before: &str) -> Self {
         self.message = format!("{before} was not: {}", self.message);

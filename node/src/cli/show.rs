@@ -133,7 +133,8 @@ pub(super) async fn list(
         query.extend(prefix.as_deref().map(|prefix| ("prefix", prefix)));
         query.extend(after.as_deref().map(|after| ("after", after)));
         let target = target::list(&remote.url, bucket, &query)?;
-        let answer = remote.call(Method::GET, &target, &[], Bytes::new()).await?;
+        let answer = remote.call(Method::GET, &target, &[], Bytes::new()).await;
+        let answer = answer.map_err(Failure::of_list)?;
         let page: Value = serde_json::from_slice(answer.body()).map_err(|_| odd())?;
         let streams = page.get("streams").and_then(Value::as_array).ok_or_else(odd)?;
         for stream in streams.iter().take(left) {

@@ -1,4 +1,6 @@
-//! `holdfast stream …` against a node in this process, over real sockets.
+//! `holdfast stream …` against a node in this process, over real sockets; and against another server (`reference`).
+
+mod reference;
 
 use std::{
     io::{self, Cursor, Write},
@@ -77,22 +79,7 @@ impl Shell {
     }
 
     async fn type_into(&self, line: &str, input: &[u8], out: Paper) -> Ended {
-        let words = ["holdfast"].into_iter().chain(line.split_whitespace());
-        let parsed = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
-        let err = Paper::default();
-        let around = Surroundings {
-            input: Box::new(Cursor::new(input.to_vec())),
-            output: Box::new(out.clone()),
-            complaints: Box::new(err.clone()),
-            default_url: Some(format!("http://{}", self.config.server.listen)),
-            watched: false,
-        };
-        let code = parsed.stream.run(around).await;
-        Ended {
-            code,
-            out: out.bytes(),
-            err: err.text(),
-        }
+        typed(&format!("http://{}", self.config.server.listen), line, input, out).await
     }
 
     async fn run(&self, line: &str, input: &[u8]) -> Ended {
@@ -104,6 +91,26 @@ impl Shell {
         let ended = self.run(line, input).await;
         assert_eq!(ended.code, 0, "{line}: {}", ended.err);
         ended.out
+    }
+}
+
+/// A command, where `HOLDFAST_URL` names this server.
+async fn typed(url: &str, line: &str, input: &[u8], out: Paper) -> Ended {
+    let words = ["holdfast"].into_iter().chain(line.split_whitespace());
+    let parsed = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let err = Paper::default();
+    let around = Surroundings {
+        input: Box::new(Cursor::new(input.to_vec())),
+        output: Box::new(out.clone()),
+        complaints: Box::new(err.clone()),
+        default_url: Some(url.to_owned()),
+        watched: false,
+    };
+    let code = parsed.stream.run(around).await;
+    Ended {
+        code,
+        out: out.bytes(),
+        err: err.text(),
     }
 }
 

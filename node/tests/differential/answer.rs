@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, fmt};
 
 use serde_json::Value;
 
-/// The headers that mean something, compared whenever either side sends them.
-const HEADERS: [&str; 9] = [
+/// The headers that mean something, compared whenever either side sends them; and what the last control event of an answer
+/// by events says.
+const HEADERS: [&str; 15] = [
     "stream-up-to-date",
     "stream-closed",
     "producer-epoch",
@@ -15,9 +16,18 @@ const HEADERS: [&str; 9] = [
     "stream-ttl",
     "stream-expires-at",
     "x-content-type-options",
+    "stream-cursor",
+    "stream-sse-data-encoding",
+    "streamNextOffset",
+    "streamCursor",
+    "upToDate",
+    "streamClosed",
 ];
 
-/// An answer, with offsets replaced by when they were answered first.
+/// The ones of a control event.
+pub(crate) const CONTROL: [&str; 4] = ["streamNextOffset", "streamCursor", "upToDate", "streamClosed"];
+
+/// An answer, with offsets replaced by when they were answered first. If it was by events, the body is what they carried.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -51,9 +61,12 @@ impl Answer {
 
     /// The header names that are kept.
     pub(crate) fn kept_headers() -> impl Iterator<Item = &'static str> {
-        HEADERS
-            .into_iter()
-            .chain(["content-type", "stream-next-offset", "location", "etag"])
+        HEADERS.into_iter().filter(|name| !CONTROL.contains(name)).chain([
+            "content-type",
+            "stream-next-offset",
+            "location",
+            "etag",
+        ])
     }
 
     /// Everything in which `theirs` differs. Once the statuses differ nothing else is compared.
@@ -123,8 +136,8 @@ impl fmt::Display for Answer {
     }
 }
 
-/// The offsets that were answered for a stream, in order of their first appearance.
-#[derive(Debug, Default)]
+/// The offsets, or the tags, that were answered for a stream, in order of their first appearance.
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Offsets(Vec<String>);
 
 impl Offsets {
@@ -146,5 +159,15 @@ impl Offsets {
     /// A new stream under the old name begins to count anew.
     pub(crate) fn forget(&mut self) {
         self.0.clear();
+    }
+
+    /// What a fork knows from the beginning: the offsets of its source up to where it begins, which are its own, too. As
+    /// texts they grow as the stream does.
+    pub(crate) fn up_to(&self, offset: Option<&str>) -> Self {
+        let known = self
+            .0
+            .iter()
+            .filter(|known| offset.is_none_or(|end| known.as_str() <= end));
+        Self(known.cloned().collect())
     }
 }

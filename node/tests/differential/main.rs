@@ -6,9 +6,12 @@
 //! | file | the question |
 //! |---|---|
 //! | `step` | what is asked? |
+//! | `generate` | which sequences are thrown? |
 //! | `answer` | what was answered, and do two answers differ? |
 //! | `remote` | a server at the other end of a socket |
+//! | `events` | what does an answer by events say? |
 //! | `law` | the law alone |
+//! | `parted` | which streams can be compared no more? |
 //! | `known` | which differences stay, and why? |
 
 #![expect(
@@ -17,20 +20,26 @@
 )]
 
 mod answer;
+mod events;
+mod generate;
 mod known;
 mod law;
+mod parted;
 mod remote;
 mod step;
 
 use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Duration};
 
 use answer::{Answer, Difference};
+use futures_util::future::join;
+use generate::Generator;
 use known::{Case, KNOWN};
 use law::Law;
 use net::{clock::SystemClock, dice::Dice, rt, serve::Client};
 use node::{Node, World, config::Config};
+use parted::Parted;
 use remote::Remote;
-use step::{Generator, Step};
+use step::Step;
 use storage::memory::{MemoryDisk, MemoryIndex};
 
 const USAGE: &str = "\
@@ -94,6 +103,9 @@ fn wanted(args: &[String]) -> Option<Wanted> {
         holdfast,
     })
 }
+
+/// How long a read waits at the end of a stream, on both sides.
+const LONG_POLL: Duration = Duration::from_millis(100);
 
 /// So many differences that are not known are told at once.
 const UNKNOWN_MAX: usize = 8;
@@ -159,6 +171,8 @@ async fn compare(wanted: Wanted) -> Result<(), String> {
 async fn node() -> Result<Node, String> {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".to_owned();
+    // As long as the reference server waits: see ci/differential/reference.mjs.
+    config.http.long_poll_timeout = LONG_POLL;
     let world = World {
         disk: Arc::new(MemoryDisk::default()),
         index: Arc::new(MemoryIndex::default()),
@@ -227,11 +241,25 @@ impl Table {
         let mut holdfast = Remote::new(self.client.clone(), &self.holdfast, prefix.clone());
         let mut reference = Remote::new(self.client.clone(), &self.reference, prefix);
         let mut law = Law::default();
-        // Streams that stand differently since a known difference: nothing about them can be compared any more.
-        let mut parted = BTreeSet::new();
+        let mut parted = Parted::default();
         for (at, step) in steps.iter().enumerate() {
             self.steps += 1;
-            let ours = holdfast.ask(step).await?;
+            let (ours, theirs) = match &step.if_match {
+                // The reference server knows no conditions on writes: it is asked what was not refused for them.
+                Some(_) => {
+                    let ours = holdfast.ask(step).await?;
+                    let refused = matches!(ours.status, 400 | 412);
+                    let both = !refused && !parted.concerns(step);
+                    let theirs = if both { Some(reference.ask(step).await?) } else { None };
+                    (ours, theirs)
+                }
+                None if parted.concerns(step) => (holdfast.ask(step).await?, None),
+                None => {
+                    let (ours, theirs) = join(holdfast.ask(step), reference.ask(step)).await;
+                    (ours?, Some(theirs?))
+                }
+            };
+            parted.note(step, &ours);
             let found = |other, difference, ours, theirs| {
                 Ok(Some(Found {
                     at,
@@ -247,10 +275,7 @@ impl Table {
                     return found("the law alone", difference, ours, lawful);
                 }
             }
-            if parted.contains(&step.stream) {
-                continue;
-            }
-            let theirs = reference.ask(step).await?;
+            let Some(theirs) = theirs else { continue };
             for difference in ours.differences(&theirs, step.method == "HEAD") {
                 let case = Case {
                     step,
@@ -262,11 +287,8 @@ impl Table {
                     Some(known) => drop(self.seen.insert(known)),
                     None => return found("the reference server", difference, ours, theirs),
                 }
-                let is_write = step.method != "GET" && step.method != "HEAD";
-                if is_write && (ours.ok() || theirs.ok()) && ours.status != theirs.status
-                    || difference.aspect == "stream-closed"
-                {
-                    parted.insert(step.stream);
+                if Parted::by(step, &ours, &theirs) || matches!(difference.aspect, "stream-closed" | "content-type") {
+                    parted.part(step.stream);
                 }
             }
         }
