@@ -6,12 +6,14 @@
 //! | [`nemesis`] | what harm comes next, and when? |
 //! | [`scenario`], [`runner`] | storm, calm, judgement |
 //! | [`transport`] | how the judge's clients reach simulated nodes |
+//! | `about` | what must a run have met, to have proved anything? |
 //! | [`story`] | one trap, told step by step |
 //! | [`keep`] | the corpus: what a failure leaves behind |
 //!
 //! The command is `cargo sim`. Everything here needs the feature `sim`.
 #![cfg(feature = "sim")]
 
+mod about;
 pub mod exploratory;
 pub mod keep;
 pub mod nemesis;

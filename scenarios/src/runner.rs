@@ -13,10 +13,12 @@ use jepsen::transport::Transport;
 use jepsen::verdict::{Judgement, Verdict, judge};
 use jepsen::workload::{self, Stage, Workload};
 use net::rt::{self, JoinHandle};
+use serde::{Deserialize, Serialize};
 use sim::cluster::Cluster;
 use sim::engine::{Control, Engine, HostId, Trace};
 use sim::fault::{Fault, Whom};
 
+use crate::about;
 use crate::nemesis::Nemesis;
 use crate::scenario::Scenario;
 use crate::transport::SimTransport;
@@ -24,8 +26,9 @@ use crate::transport::SimTransport;
 /// How long a client waits for an answer: a little more than an election and a retry take.
 const DEADLINE: Duration = Duration::from_secs(4);
 
-/// How long the cluster may take to become whole, at its birth and after the storm.
-const WHOLE_WITHIN: Duration = Duration::from_secs(40);
+/// How long the cluster may take to become whole, at its birth and after the storm. The promise is seconds; two elections
+/// and a snapshot over a slow link fit in.
+const WHOLE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long clients go on after the cluster is whole: longer than the grace that the law of answers gives.
 const CALM: Duration = Duration::from_secs(5);
@@ -55,6 +58,10 @@ pub struct Run {
     pub hash: u64,
     /// How long it was for those in it.
     pub lasted: Duration,
+    /// How long the cluster took to become whole once everything was mended; `None`: it did not, or there was no storm.
+    pub whole_after: Option<Duration>,
+    /// What the run came across, besides what it was asked for.
+    pub met: Met,
     /// What the executor did.
     pub steps: u64,
 }
@@ -90,11 +97,38 @@ impl Run {
     }
 }
 
+/// How often a run came across what it cannot force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Met {
+    /// Snapshots of others that nodes put in force.
+    pub snapshots: u64,
+    /// Reads of disks that were answered with a bit flipped.
+    pub flipped: u64,
+    /// Committed entries that were found on the synced disks of a majority.
+    pub on_disks: u64,
+}
+
+impl std::fmt::Display for Met {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            snapshots,
+            flipped,
+            on_disks,
+        } = self;
+        write!(
+            f,
+            "{snapshots} snapshots put in force · {flipped} bits flipped on reads · {on_disks} commits found on the disks of a majority"
+        )
+    }
+}
+
 /// What happens outside of the clients' history, filled in as the run goes, so that it survives a run that breaks off.
 #[derive(Default)]
 struct Notes {
     storm_from_ns: u64,
     storm_to_ns: u64,
+    /// How long it took to become whole after the storm.
+    whole_after: Option<Duration>,
     /// How each client reaches the nodes.
     ways: Vec<Arc<SimTransport>>,
     /// What went wrong with the world itself: it did not come up, or did not become whole.
@@ -156,7 +190,13 @@ pub fn run(scenario: Scenario, seed: u64, trace: Option<Box<dyn Trace>>) -> Run 
     let world = world(&cluster, notes.trouble, ended.err().map(|halt| halt.to_string()));
     // What was wrong comes before what took too long: the first that fails names the failure. A world that broke off
     // comes first of all; what its clients saw is judged all the same, but for its end, which it never had.
+    let met = Met {
+        snapshots: cluster.snapshots(),
+        flipped: cluster.flipped(),
+        on_disks: cluster.observations().1,
+    };
     let mut judgements = vec![invariants(&cluster)];
+    judgements.extend(about::judge(name, met));
     judgements.extend(judge(&laws, &history));
     judgements.insert(if halted { 0 } else { judgements.len() }, world);
     let (hash, lasted, steps) = (control.hash(), Duration::from_nanos(control.now_ns()), control.steps());
@@ -170,6 +210,8 @@ pub fn run(scenario: Scenario, seed: u64, trace: Option<Box<dyn Trace>>) -> Run 
         last_words,
         hash,
         lasted,
+        whole_after: notes.whole_after,
+        met,
         steps,
     }
 }
@@ -195,15 +237,19 @@ fn world(cluster: &Cluster, trouble: Option<(&'static str, String)>, halt: Optio
     Judgement { law, verdict }
 }
 
+/// All of them under one name as long as they hold; the one that broke, under its own.
 fn invariants(cluster: &Cluster) -> Judgement {
-    let (observations, _) = cluster.observations();
-    let verdict = match cluster.broken() {
-        Some(broken) => Verdict::broken(broken.invariant, broken.because, []),
-        None if observations == 0 => Verdict::unknown("no replica was ever observed"),
-        None => Verdict::Holds,
+    let (law, verdict) = match (cluster.broken(), cluster.observations()) {
+        (Some(broken), _) => (broken.invariant, Verdict::broken(broken.invariant, broken.because, [])),
+        (None, (0, _)) => ("invariants", Verdict::unknown("no replica was ever observed")),
+        (None, (_, 0)) => (
+            "invariants",
+            Verdict::unknown("no committed entry was ever looked for on the disks"),
+        ),
+        (None, _) => ("invariants", Verdict::Holds),
     };
     Judgement {
-        law: "invariants".into(),
+        law: law.into(),
         verdict,
     }
 }
@@ -254,7 +300,12 @@ impl Tale {
         // Who was told to end just before does so first.
         cluster.pass(cluster.shape().config.server.drain).await;
         cluster.strike(Fault::Restart(Whom::Everyone));
+        let mended_ns = control.now_ns();
         let is_whole = self.whole("becomes-whole").await;
+        if is_whole {
+            let took = Duration::from_nanos(control.now_ns() - mended_ns);
+            self.note(|notes| notes.whole_after = Some(took));
+        }
         self.note(|notes| notes.ways.iter().for_each(|way| way.reconnect()));
         recorder.calm();
         cluster.pass(CALM).await;
@@ -303,6 +354,7 @@ impl Tale {
             while let Some(blow) = nemesis.next(&mut dice) {
                 cluster.pass(blow.after).await;
                 cluster.strike(blow.fault);
+                cluster.look_at_disks().await;
             }
         })
     }

@@ -19,7 +19,7 @@ fn twice(name: &str, seed: u64) {
 
 #[test]
 fn a_seed_is_one_tale_in_the_swarm() {
-    for seed in 0..8 {
+    for seed in 0..24 {
         twice("swarm", seed);
     }
 }

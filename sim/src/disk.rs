@@ -56,6 +56,8 @@ struct State {
     frozen: bool,
     /// Counts the lives of the node: a handle of an earlier one is worth nothing.
     life: u64,
+    /// Reads that were answered with a bit flipped.
+    flipped: u64,
     dice: Stream,
     tell: Tell,
 }
@@ -76,6 +78,7 @@ impl FalseDisk {
             faults: Faults::default(),
             frozen: false,
             life: 0,
+            flipped: 0,
             dice: dice.stream("disk"),
             tell,
         })
@@ -108,6 +111,7 @@ impl FalseDisk {
             faults: state.faults.clone(),
             frozen: false,
             life: state.life + 1,
+            flipped: 0,
             dice: dice.stream("disk"),
             tell: state.tell.clone(),
         })
@@ -245,6 +249,11 @@ impl FalseDisk {
     }
 
     // What the invariants look at. None of it takes time or meets faults.
+
+    /// How many reads were answered with a bit flipped, since the disk was new.
+    pub fn flipped(&self) -> u64 {
+        self.shared.lock().flipped
+    }
 
     /// The bytes of a file that a power loss would surely leave; `None` if it might leave no such file.
     pub fn durable(&self, path: &str) -> Option<Bytes> {

@@ -12,6 +12,7 @@ mod machine;
 mod strike;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -98,6 +99,8 @@ struct State {
     led: Vec<Option<u32>>,
     /// Looks at what the disks hold: how many entries were found durable on a majority.
     confirmed_on_disks: u64,
+    /// Snapshots of others that each replica was seen to have put in force, by node, life of its process and group.
+    snapshots: BTreeMap<(u32, u64, u32), u64>,
 }
 
 impl Cluster {
@@ -115,6 +118,7 @@ impl Cluster {
             struck: Vec::new(),
             led: vec![None; shape.groups as usize],
             confirmed_on_disks: 0,
+            snapshots: BTreeMap::new(),
         };
         let control = control.clone();
         Self(Arc::new(Inner {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use node::Node;
-use node::raft::EntryId;
+use node::raft::{EntryId, GroupStatus};
 use storage::journal::{self, Journal, Kind, Recovered};
 
 use super::Cluster;
@@ -34,8 +34,7 @@ impl Cluster {
                 judged = self.check_disks().await;
             }
             if let Err(broken) = judged {
-                self.0.control.tell(HostId::WORLD, 0xbad, format_args!("{broken}"));
-                self.state().broken = Some(broken);
+                self.breaks(broken);
                 return;
             }
         }
@@ -47,22 +46,55 @@ impl Cluster {
         self.state().broken.clone()
     }
 
-    /// How many observations of replicas were judged, and how many committed entries were looked up on the disks.
+    /// How many observations of replicas were judged, and how many committed entries were found on the disks of a
+    /// majority: without any of either, nothing was proved.
     #[must_use]
     pub fn observations(&self) -> (u64, u64) {
         let state = self.state();
         (state.invariants.observations(), state.confirmed_on_disks)
     }
 
+    /// How many snapshots of others nodes were seen to have put in force. One whose node died before the next look is
+    /// missed.
+    #[must_use]
+    pub fn snapshots(&self) -> u64 {
+        self.state().snapshots.values().sum()
+    }
+
+    /// How many reads of disks were answered with a bit flipped.
+    #[must_use]
+    pub fn flipped(&self) -> u64 {
+        self.0.machines.iter().map(|machine| machine.disk.flipped()).sum()
+    }
+
     fn look(&self) -> Result<(), Broken> {
         let at_ns = self.0.control.now_ns();
         for machine in &self.0.machines {
             let Some(node) = machine.node() else { continue };
-            for seen in observe(&node, at_ns, u64::from(machine.id), machine.life()) {
-                self.state().invariants.observe(&seen)?;
+            let life = machine.life();
+            for status in node.groups().status() {
+                let seen = observe(&node, &status, at_ns, u64::from(machine.id), life);
+                let mut state = self.state();
+                state
+                    .snapshots
+                    .insert((machine.id, life, status.group), status.snapshots);
+                state.invariants.observe(&seen)?;
             }
         }
         Ok(())
+    }
+
+    /// Looks at the disks now: right after a blow is when what was only written would be missed.
+    pub async fn look_at_disks(&self) {
+        if let Err(broken) = self.check_disks().await {
+            self.breaks(broken);
+        }
+    }
+
+    /// Keeps the first invariant that breaks.
+    fn breaks(&self, broken: Broken) {
+        self.0.control.tell(HostId::WORLD, 0xbad, format_args!("{broken}"));
+        self.state().broken.get_or_insert(broken);
     }
 
     /// Who leads each group now, as far as the nodes that run say: of several, the one of the highest term.
@@ -71,13 +103,10 @@ impl Cluster {
         let mut leaders = vec![None; self.0.shape.groups as usize];
         for machine in &self.0.machines {
             let Some(node) = machine.node() else { continue };
-            for seen in observe(&node, 0, u64::from(machine.id), 0)
-                .iter()
-                .filter(|seen| seen.leads)
-            {
-                let known: &mut Option<(u64, u32)> = &mut leaders[seen.group as usize];
-                if known.is_none_or(|(term, _)| term < seen.term) {
-                    *known = Some((seen.term, machine.id));
+            for status in node.groups().status().iter().filter(|status| leads(status)) {
+                let known: &mut Option<(u64, u32)> = &mut leaders[status.group as usize];
+                if known.is_none_or(|(term, _)| term < status.term) {
+                    *known = Some((status.term, machine.id));
                 }
             }
         }
@@ -95,17 +124,12 @@ impl Cluster {
             let Some(node) = machine.node() else {
                 return Some(format!("n{} does not run", machine.id));
             };
-            let seen = observe(&node, 0, u64::from(machine.id), 0);
+            let seen = node.groups().status();
             if seen.len() < self.0.shape.groups as usize {
                 return Some(format!("n{} has not started all groups", machine.id));
             }
-            for Observation {
-                group,
-                applied: at,
-                digest,
-                ..
-            } in seen
-            {
+            for status in seen {
+                let (group, at, digest) = (status.group, status.applied.map(place), status.digest);
                 let (first, there, theirs) = *applied.entry(group).or_insert((machine.id, at, digest));
                 if (there, theirs) != (at, digest) {
                     return Some(format!(
@@ -127,9 +151,9 @@ impl Cluster {
         let mut committed: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
         for machine in &self.0.machines {
             let Some(node) = machine.node() else { continue };
-            for seen in observe(&node, 0, u64::from(machine.id), machine.life()) {
-                if let Some(at) = seen.committed {
-                    let highest = committed.entry(seen.group).or_insert(at);
+            for status in node.groups().status() {
+                if let Some(at) = status.committed.map(place) {
+                    let highest = committed.entry(status.group).or_insert(at);
                     *highest = (*highest).max(at);
                 }
             }
@@ -170,10 +194,9 @@ impl Cluster {
     }
 }
 
-/// The replicas of a node as it tells them.
-fn observe(node: &Node, at_ns: u64, id: u64, life: u64) -> Vec<Observation> {
-    let place = |entry: EntryId| (entry.index, entry.term);
-    let seen = node.groups().status().into_iter().map(|status| Observation {
+/// A replica as its node tells it.
+fn observe(node: &Node, status: &GroupStatus, at_ns: u64, id: u64, life: u64) -> Observation {
+    Observation {
         at_ns,
         node: id,
         life,
@@ -184,14 +207,21 @@ fn observe(node: &Node, at_ns: u64, id: u64, life: u64) -> Vec<Observation> {
             voted_for: vote.voted_for,
             elected: vote.committed,
         }),
-        leads: status.role == "Leader" && status.vote_committed,
+        leads: leads(status),
         last_log: status.last_log.map(place),
         term_falls: status.last_log.and_then(|last| term_falls(node, status.group, last)),
         committed: status.committed.map(place),
         applied: status.applied.map(place),
         digest: status.digest,
-    });
-    seen.collect()
+    }
+}
+
+fn leads(status: &GroupStatus) -> bool {
+    status.role == "Leader" && status.vote_committed
+}
+
+fn place(entry: EntryId) -> (u64, u64) {
+    (entry.index, entry.term)
 }
 
 /// Where the term falls among the last entries of a log: index, the term before, the term there.

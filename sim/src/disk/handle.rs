@@ -164,6 +164,7 @@ impl State {
         let mut bytes = file.cached.read(range.clone());
         if written && !bytes.is_empty() && (self.faults.flip_next || self.throw(self.faults.flip_chance)) {
             self.faults.flip_next = false;
+            self.flipped += 1;
             let (at, bit) = (self.dice.random_range(0..bytes.len()), self.dice.random_range(0..8));
             bytes[at] ^= 1_u8 << bit;
             let at = range.start + at as u64;

@@ -477,6 +477,7 @@ fn a_bit_flips_on_read_and_not_on_the_disk() {
     disk.change(|faults| faults.flip_chance = 1.0);
     assert_eq!(ones(now(file.read_at(32, 32)).unwrap()), 1);
     assert_eq!(ones(disk.durable("a").unwrap()), 0);
+    assert_eq!(disk.flipped(), 2, "those that were met are counted");
 }
 
 #[test]

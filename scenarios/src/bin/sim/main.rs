@@ -153,6 +153,7 @@ fn one(scenario: Scenario, seed: u64, trace: bool, json: bool) -> Run {
         "  {} seed {seed}: {nodes} nodes, {streams} logs, {lasted:.0} s of their time ({storm:.0} s of storm){spent}, {blows} blows",
         run.name,
     );
+    println!("  {}", run.met);
     print!(
         "{}",
         report::to_text(&run.history, &run.judgements, &run.circumstances())
@@ -185,12 +186,14 @@ fn keep_failure(name: &str, seed: u64, cause: String) -> ExitCode {
 
 /// The commit checked out, as far as git tells.
 fn commit() -> String {
-    let asked = Command::new("git").args(["describe", "--always", "--dirty"]).output();
-    let answer = asked.ok().filter(|answer| answer.status.success());
-    answer.map_or_else(
-        || "unknown".into(),
-        |answer| String::from_utf8_lossy(&answer.stdout).trim().to_owned(),
-    )
+    git(&["describe", "--always", "--dirty"]).unwrap_or_else(|| "unknown".into())
+}
+
+/// What git says, if it says anything.
+fn git(arguments: &[&str]) -> Option<String> {
+    let asked = Command::new("git").args(arguments).output();
+    let answer = asked.ok().filter(|answer| answer.status.success())?;
+    Some(String::from_utf8_lossy(&answer.stdout).trim().to_owned())
 }
 
 fn no_such(name: &str) -> ExitCode {

@@ -10,13 +10,14 @@ use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use jepsen::report::Tally;
+use jepsen::verdict::Verdict;
 use scenarios::exploratory;
-use scenarios::runner::run;
+use scenarios::runner::{Met, run};
 use serde::{Deserialize, Serialize};
 
 #[derive(Args)]
@@ -24,8 +25,11 @@ pub(crate) struct Sweep {
     /// The scenario; all of them if none is named
     name: Option<String>,
     /// Which seeds, as A..B (B not included)
-    #[arg(long, value_parser = seeds)]
-    seeds: Range<u64>,
+    #[arg(long, value_parser = seeds, required_unless_present = "fresh", conflicts_with = "fresh")]
+    seeds: Option<Range<u64>>,
+    /// So many seeds that nobody has run yet: where they begin is the commit checked out, or, where there is none, today
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    fresh: Option<u64>,
     /// How many processes at once
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -48,17 +52,43 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
         .ok_or_else(|| "seeds are written 0..100".into())
 }
 
+/// Seeds that begin at the first digits of the commit: others with every change, the same again for who looks into it.
+fn fresh(count: u64) -> Range<u64> {
+    let from = super::git(&["rev-parse", "HEAD"])
+        .and_then(|commit| u64::from_str_radix(commit.get(..8)?, 16).ok())
+        .unwrap_or_else(today);
+    from..from + count
+}
+
+/// A number that is another one every day.
+fn today() -> u64 {
+    let days = SystemTime::UNIX_EPOCH.elapsed().map(|since| since.as_secs() / 86_400);
+    days.unwrap_or_default() << 32
+}
+
+/// A law that does not hold.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Fails {
+    law: String,
+    because: String,
+    /// Or nobody can tell.
+    broken: bool,
+}
+
 /// What a worker says of one seed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Line {
     name: String,
     seed: u64,
-    /// The first law that does not hold, and why.
-    fails: Option<(String, String)>,
+    /// The first law that does not hold.
+    fails: Option<Fails>,
     calls: usize,
     writes_done: usize,
     writes_unknown: usize,
     blows: usize,
+    met: Met,
+    /// How long the cluster took to become whole after the storm.
+    whole_s: f64,
     lasted_s: f64,
     spent_s: f64,
     hash: String,
@@ -73,6 +103,10 @@ struct Sum {
     writes_done: usize,
     writes_unknown: usize,
     blows: usize,
+    snapshots: u64,
+    flipped: u64,
+    /// The longest that it took to become whole after a storm.
+    whole_s_max: f64,
     lasted_s: f64,
     spent_s: f64,
 }
@@ -83,9 +117,14 @@ pub(crate) fn sweep(sweep: &Sweep) -> ExitCode {
         Some(name) => vec![name.clone()],
         None => exploratory::ALL.iter().map(|entry| entry.name.to_owned()).collect(),
     };
-    let tasks: Vec<(String, u64)> = sweep
-        .seeds
-        .clone()
+    let seeds = match (&sweep.seeds, sweep.fresh) {
+        (Some(seeds), _) => seeds.clone(),
+        (None, count) => fresh(count.unwrap_or(1)),
+    };
+    if sweep.fresh.is_some() && !sweep.json {
+        println!("  fresh  --seeds {}..{}", seeds.start, seeds.end);
+    }
+    let tasks: Vec<(String, u64)> = seeds
         .flat_map(|seed| names.iter().map(move |name| (name.clone(), seed)))
         .collect();
     let bar = if sweep.json {
@@ -124,15 +163,19 @@ pub(crate) fn sweep(sweep: &Sweep) -> ExitCode {
         sum.writes_done += line.writes_done;
         sum.writes_unknown += line.writes_unknown;
         sum.blows += line.blows;
+        sum.snapshots += line.met.snapshots;
+        sum.flipped += line.met.flipped;
+        sum.whole_s_max = sum.whole_s_max.max(line.whole_s);
         sum.lasted_s += line.lasted_s;
         sum.spent_s += line.spent_s;
         if sweep.json {
             println!("{}", serde_json::to_string(&line).unwrap_or_default());
         }
-        if let Some((law, because)) = &line.fails {
+        if let Some(Fails { law, because, broken }) = &line.fails {
             bar.suspend(|| {
                 if !sweep.json {
-                    println!("  BROKEN {law} in {} {}: {because}", line.name, line.seed);
+                    let word = if *broken { "BROKEN" } else { "UNKNOWN" };
+                    println!("  {word} {law} in {} {}: {because}", line.name, line.seed);
                     println!("  again  cargo sim run {} --seed {}", line.name, line.seed);
                 }
             });
@@ -160,15 +203,17 @@ struct Summary<'a> {
 struct FirstBroken<'a> {
     seed: u64,
     law: &'a str,
+    broken: bool,
     name: &'a str,
 }
 
 fn summary(sweep: &Sweep, sums: &BTreeMap<String, Sum>, first: Option<&Line>, spent: Duration) {
     if sweep.json {
         let broken = first.and_then(|line| Some((line, line.fails.as_ref()?)));
-        let first_broken = broken.map(|(line, (law, _))| FirstBroken {
+        let first_broken = broken.map(|(line, fails)| FirstBroken {
             seed: line.seed,
-            law,
+            law: &fails.law,
+            broken: fails.broken,
             name: &line.name,
         });
         let summary = Summary {
@@ -179,18 +224,21 @@ fn summary(sweep: &Sweep, sums: &BTreeMap<String, Sum>, first: Option<&Line>, sp
         return;
     }
     println!(
-        "  {:<22} {:>7} {:>7} {:>9} {:>9} {:>8} {:>7} {:>9}",
-        "", "seeds", "failed", "calls", "written", "unknown", "blows", "s/seed"
+        "  {:<22} {:>7} {:>7} {:>9} {:>9} {:>8} {:>7} {:>9} {:>7} {:>7} {:>9}",
+        "", "seeds", "failed", "calls", "written", "unknown", "blows", "snapshots", "flips", "whole s", "s/seed"
     );
     for (name, sum) in sums {
         println!(
-            "  {name:<22} {:>7} {:>7} {:>9} {:>9} {:>8} {:>7} {:>9.2}",
+            "  {name:<22} {:>7} {:>7} {:>9} {:>9} {:>8} {:>7} {:>9} {:>7} {:>7.1} {:>9.2}",
             sum.seeds,
             sum.failed,
             sum.calls,
             sum.writes_done,
             sum.writes_unknown,
             sum.blows,
+            sum.snapshots,
+            sum.flipped,
+            sum.whole_s_max,
             sum.spent_s / sum.seeds.max(1) as f64
         );
     }
@@ -265,11 +313,17 @@ fn judge(worker: &mut Option<Worker>, name: &str, seed: u64, patience: Duration)
     asked.unwrap_or_else(|why| Line {
         name: name.into(),
         seed,
-        fails: Some(("runs-to-the-end".into(), why)),
+        fails: Some(Fails {
+            law: "runs-to-the-end".into(),
+            because: why,
+            broken: true,
+        }),
         calls: 0,
         writes_done: 0,
         writes_unknown: 0,
         blows: 0,
+        met: Met::default(),
+        whole_s: 0.0,
         lasted_s: 0.0,
         spent_s: patience.as_secs_f64(),
         hash: String::new(),
@@ -292,12 +346,16 @@ pub(crate) fn work() -> ExitCode {
         let run = run(scenario, seed, None);
         let tally = Tally::of(&run.history);
         let fails = run.fails().map(|judgement| {
-            let because = match &judgement.verdict {
-                jepsen::verdict::Verdict::Broken { because, .. } => because.clone(),
-                jepsen::verdict::Verdict::Unknown { because } => format!("unknown: {because}"),
-                jepsen::verdict::Verdict::Holds => String::new(),
+            let (broken, because) = match &judgement.verdict {
+                Verdict::Broken { because, .. } => (true, because.clone()),
+                Verdict::Unknown { because } => (false, because.clone()),
+                Verdict::Holds => (false, String::new()),
             };
-            (judgement.law.clone(), because)
+            Fails {
+                law: judgement.law.clone(),
+                because,
+                broken,
+            }
         });
         let line = Line {
             name: name.into(),
@@ -307,6 +365,8 @@ pub(crate) fn work() -> ExitCode {
             writes_done: tally.writes_done,
             writes_unknown: tally.writes_unknown,
             blows: run.blows.len(),
+            met: run.met,
+            whole_s: run.whole_after.unwrap_or_default().as_secs_f64(),
             lasted_s: run.lasted.as_secs_f64(),
             spent_s: begun.elapsed().as_secs_f64(),
             hash: format!("{:016x}", run.hash),

@@ -26,22 +26,38 @@ pub(crate) fn twice(name: &str, seed: u64) -> ExitCode {
     let (Some(mut ones), Some(mut others)) = (lines(&mut one), lines(&mut other)) else {
         return super::refuse("the traces cannot be read");
     };
-    let mut same = 0_u64;
+    let (mut same, mut events) = (0_u64, 0_u64);
     let verdict = loop {
         let (line, against) = (ones.next().and_then(Result::ok), others.next().and_then(Result::ok));
         match (line, against) {
             (None, None) => break None,
-            (Some(line), Some(against)) if line == against => same += 1,
+            (Some(line), Some(against)) if line == against => {
+                same += 1;
+                events += u64::from(is_event(&line));
+            }
             (line, against) => break Some((line.unwrap_or("(end)".into()), against.unwrap_or("(end)".into()))),
         }
     };
-    for child in [&mut one, &mut other] {
-        // Both have ended, or are of no interest any more.
-        let _ = child.kill();
-        let _ = child.wait();
+    if verdict.is_some() {
+        for child in [&mut one, &mut other] {
+            // It may have ended already.
+            let _ = child.kill();
+        }
     }
+    let ends = [one.wait(), other.wait()];
     match verdict {
         None => {
+            // Two that die of the same panic, or say nothing at all, are the same, too.
+            for end in ends {
+                match end.map(|status| status.code()) {
+                    Ok(Some(0 | 1)) => {}
+                    Ok(code) => return super::refuse(&format!("{name} seed {seed}: a process ended with {code:?}")),
+                    Err(error) => return super::refuse(&format!("a process cannot be waited for: {error}")),
+                }
+            }
+            if events == 0 {
+                return super::refuse(&format!("{name} seed {seed}: nothing happened in {same} lines"));
+            }
             println!("  {name} seed {seed}: {same} lines, twice the same");
             ExitCode::SUCCESS
         }
@@ -50,4 +66,14 @@ pub(crate) fn twice(name: &str, seed: u64) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether a line is one of the trace, which begins with the moment, and not of the report below it.
+fn is_event(line: &str) -> bool {
+    let moment = line
+        .trim_start()
+        .split(' ')
+        .next()
+        .and_then(|moment| moment.split_once('.'));
+    moment.is_some_and(|(s, ns)| s.parse::<u64>().is_ok() && ns.len() == 9 && ns.parse::<u64>().is_ok())
 }
