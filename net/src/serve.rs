@@ -7,6 +7,7 @@ mod client;
 mod connection;
 mod shutdown;
 mod sniff;
+mod stalled;
 
 pub use client::{CallError, Client, ClientOptions, Pieces, Trouble};
 pub use connection::{Limits, Protocol, ServeError, serve_connection};

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -16,7 +17,8 @@ use hyper::service::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Shutdown;
-use crate::conn::{HyperExec, HyperIo, HyperTimer, Manners};
+use super::stalled::Streams;
+use crate::conn::{HyperIo, HyperTimer, Manners};
 
 /// Which HTTP a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,7 @@ pub struct Limits {
     pub buffer_bytes: usize,
     /// Requests at once on an HTTP/2 connection.
     pub streams_max: u32,
-    /// How long an answer may go unread before the connection is cut.
+    /// How long an answer may go unread before the connection is cut; on an HTTP/2 connection that is read, the stream.
     pub write_patience: Duration,
 }
 
@@ -88,8 +90,7 @@ where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Future: Send + 'static,
     S::Error: Into<Box<dyn StdError + Send + Sync>>,
-    B: Body + Send + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
     let io = HyperIo::new(Manners::new(io, limits.write_patience));
@@ -111,7 +112,8 @@ where
         }
         Protocol::Http2 => {
             let buffer = u32::try_from(limits.buffer_bytes).unwrap_or(u32::MAX).max(16 * 1024);
-            let connection = http2::Builder::new(HyperExec)
+            let streams = Streams::new(limits.write_patience);
+            let connection = http2::Builder::new(streams.clone())
                 .timer(HyperTimer::new())
                 .auto_date_header(false)
                 .max_concurrent_streams(limits.streams_max)
@@ -121,7 +123,7 @@ where
                 .max_send_buf_size(limits.buffer_bytes)
                 .keep_alive_interval(limits.head_patience)
                 .keep_alive_timeout(limits.write_patience)
-                .serve_connection(io, service);
+                .serve_connection(io, streams.watching(service));
             // In a box: those of HTTP/1 are many, and need not be as large.
             Box::pin(drive(connection, shutdown, |connection| connection.graceful_shutdown())).await
         }
