@@ -79,7 +79,7 @@ const FORK_PLACES: [&str; 5] = [
     "now",
     "abc",
 ];
-const FORK_SUB: [&str; 10] = ["0", "1", "1", "2", "2", "3", "100", "01", "-1", "1.5"];
+const FORK_SUB: [&str; 12] = ["0", "1", "1", "2", "2", "2", "3", "3", "100", "01", "-1", "1.5"];
 const LIVE: [&str; 9] = [
     "long-poll",
     "long-poll",
@@ -103,6 +103,8 @@ pub(crate) struct Generator<R> {
     /// Which streams are probably there.
     there: [bool; STREAMS],
     last_fork: Option<Step>,
+    /// The stream that was forked just now.
+    forked: Option<usize>,
 }
 
 impl<R: Rng> Generator<R> {
@@ -116,6 +118,7 @@ impl<R: Rng> Generator<R> {
             forks,
             there: [false; STREAMS],
             last_fork: None,
+            forked: None,
         }
     }
 
@@ -150,7 +153,16 @@ impl<R: Rng> Generator<R> {
     }
 
     fn any(&mut self) -> Step {
-        if self.forks && self.odds(20) {
+        // What a fork begins with is seen by reading it.
+        if let Some(stream) = self.forked.take()
+            && self.odds(60)
+        {
+            let mut step = Step::new("GET", stream);
+            step.live = if self.odds(30) { Some("sse") } else { None };
+            step.place = Some(Place::Literal("-1"));
+            return step;
+        }
+        if self.forks && self.odds(30) {
             return self.fork_or_delete();
         }
         let streams = if self.forks { STREAMS } else { 3 };
@@ -189,6 +201,7 @@ impl<R: Rng> Generator<R> {
         };
         let step = self.fork(stream, from);
         self.last_fork = Some(step.clone());
+        self.forked = Some(stream);
         step
     }
 
@@ -200,11 +213,17 @@ impl<R: Rng> Generator<R> {
             40..92 => Some(Place::Answered(self.dice.random_range(0..5))),
             _ => Some(Place::Literal(pick(&mut self.dice, &FORK_PLACES))),
         };
-        // Without an offset there is nothing to count from.
-        let odds = if at.is_some() { 40 } else { 8 };
-        if self.odds(odds) {
+        // Without an offset there is nothing to count from, and at the tail nothing to count.
+        let odds = if at.is_some() { 65 } else { 8 };
+        let at = if self.odds(odds) {
             step = step.with("stream-fork-sub-offset", pick(&mut self.dice, &FORK_SUB));
-        }
+            match at {
+                Some(Place::Answered(0 | 1)) => Some(Place::Literal(FORK_PLACES[1])),
+                at => at,
+            }
+        } else {
+            at
+        };
         step.fork = Some(Fork { from, at });
         if self.odds(50) {
             step = step.with("content-type", self.content_type(from));
@@ -276,7 +295,9 @@ impl<R: Rng> Generator<R> {
         if self.odds(5) {
             step = step.with("stream-expires-at", MOMENT);
         }
-        if self.odds(25) {
+        // A fork of nothing tells little.
+        let odds = if self.forks { 60 } else { 25 };
+        if self.odds(odds) {
             step.body = self.body(stream);
         }
         if self.odds(8) {
