@@ -189,7 +189,8 @@ pub fn run(scenario: Scenario, seed: u64, trace: Option<Box<dyn Trace>>) -> Run 
     let halted = ended.is_err();
     let world = world(&cluster, notes.trouble, ended.err().map(|halt| halt.to_string()));
     // What was wrong comes before what took too long: the first that fails names the failure. A world that broke off
-    // comes first of all; what its clients saw is judged all the same, but for its end, which it never had.
+    // comes first of all, but for an invariant that broke before it did; what its clients saw is judged all the same, but
+    // for its end, which it never had.
     let met = Met {
         snapshots: cluster.snapshots(),
         flipped: cluster.flipped(),
@@ -198,7 +199,8 @@ pub fn run(scenario: Scenario, seed: u64, trace: Option<Box<dyn Trace>>) -> Run 
     let mut judgements = vec![invariants(&cluster)];
     judgements.extend(about::judge(name, met));
     judgements.extend(judge(&laws, &history));
-    judgements.insert(if halted { 0 } else { judgements.len() }, world);
+    let first = usize::from(cluster.broken().is_some());
+    judgements.insert(if halted { first } else { judgements.len() }, world);
     let (hash, lasted, steps) = (control.hash(), Duration::from_nanos(control.now_ns()), control.steps());
     let last_words = cluster.last_words();
     Run {
