@@ -220,7 +220,7 @@ fn call<'a>(event: &'a Event, bucket: &str, streams: &mut Vec<&'a str>) -> Optio
     };
     let what = match (&event.op, name) {
         (Op::Bucket(op), None) if &*event.stream == bucket => match op {
-            BucketOp::Make => What::Make,
+            BucketOp::Make | BucketOp::MakeKeeping(_) => What::Make,
             BucketOp::Drop => What::Drop,
             BucketOp::Count | BucketOp::List { .. } => What::Look,
         },

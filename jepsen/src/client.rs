@@ -4,20 +4,19 @@
 //! been done, may be done later, or never. Refused is only what is certain: it never left, or the server said no.
 
 mod live;
+mod moment;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 
+use crate::format::Format;
 use crate::history::{
-    Answer, Append, BucketOp, BucketSaw, Create, Ending, Fork, Op, Read, Recorder, Refusal, Seen, Stored,
+    Answer, Append, BucketOp, BucketSaw, Create, Ending, Fork, Op, Policy, Read, Recorder, Refusal, Seen, Stored,
 };
-use crate::record::{self, Content, Parser, Tag};
+use crate::record::{Content, LEN_MIN, Parser, Tag};
 use crate::transport::Transport;
-
-/// The media type of all streams the workloads make.
-pub const CONTENT_TYPE: &str = "application/octet-stream";
 
 /// The offset that means the beginning.
 pub const BEGINNING: &str = "-1";
@@ -70,7 +69,9 @@ impl Client {
 
     /// Creates a stream.
     pub async fn create(&self, node: usize, stream: &Arc<str>, create: Create) -> Ending {
-        let body = create.tag.map_or_else(Bytes::new, |tag| record::body(tag, create.len));
+        let body = create
+            .tag
+            .map_or_else(Bytes::new, |tag| Format::of(stream).body(tag, create.len));
         let path = if create.in_bucket {
             format!("/{stream}")
         } else {
@@ -84,26 +85,38 @@ impl Client {
         if let Some(ttl_s) = create.ttl_s {
             request = request.header("Stream-TTL", ttl_s);
         }
+        if let Some((ms, epoch_ms)) = create.expires_ms.zip(self.transport.epoch_ms()) {
+            request = request.header("Stream-Expires-At", moment::in_words(epoch_ms + ms));
+        }
+        request = keeping(request, create.keeps.unwrap_or_default());
         self.call(node, stream, Op::Create(create), request, body).await
     }
 
-    /// Creates a stream as a fork of another.
+    /// Creates a stream as a fork of another, which has the same form.
     pub async fn fork(&self, node: usize, stream: &Arc<str>, fork: Fork) -> Ending {
-        let body = record::body(fork.tag, fork.len);
+        let format = Format::of(stream);
+        let body = format.body(fork.tag, fork.len);
         let mut request = Request::builder().method(Method::PUT).uri(path(stream));
         request = request.header("Stream-Forked-From", path(&fork.source));
         if let Some(offset) = fork.offset {
             request = request.header("Stream-Fork-Offset", format!("{offset:020}"));
         }
         if fork.sub > 0 {
-            request = request.header("Stream-Fork-Sub-Offset", fork.sub);
+            // Of messages, those behind the offset are counted.
+            let sub = match format {
+                Format::Json => fork.sub / u64::from(LEN_MIN),
+                Format::Bytes | Format::Text => fork.sub,
+            };
+            request = request.header("Stream-Fork-Sub-Offset", sub);
         }
         self.call(node, stream, Op::Fork(fork), request, body).await
     }
 
     /// Appends, closes, or both.
     pub async fn append(&self, node: usize, stream: &Arc<str>, append: Append) -> Ending {
-        let body = append.tag.map_or_else(Bytes::new, |tag| record::body(tag, append.len));
+        let body = append
+            .tag
+            .map_or_else(Bytes::new, |tag| Format::of(stream).body(tag, append.len));
         let mut request = Request::builder().method(Method::POST).uri(path(stream));
         if !append.content_type.is_empty() {
             request = request.header("Content-Type", &append.content_type);
@@ -134,7 +147,7 @@ impl Client {
     /// Asks something of a bucket.
     pub async fn bucket(&self, node: usize, bucket: &Arc<str>, op: BucketOp) -> Ending {
         let (method, path) = match &op {
-            BucketOp::Make => (Method::PUT, format!("/{bucket}")),
+            BucketOp::Make | BucketOp::MakeKeeping(_) => (Method::PUT, format!("/{bucket}")),
             BucketOp::Drop => (Method::DELETE, format!("/{bucket}")),
             BucketOp::Count => (Method::GET, format!("/{bucket}")),
             BucketOp::List { prefix, after, limit } => (
@@ -142,7 +155,10 @@ impl Client {
                 format!("/{bucket}/streams?prefix={prefix}&after={after}&limit={limit}"),
             ),
         };
-        let request = Request::builder().method(method).uri(path);
+        let mut request = Request::builder().method(method).uri(path);
+        if let BucketOp::MakeKeeping(policy) = &op {
+            request = keeping(request, *policy);
+        }
         self.call(node, bucket, Op::Bucket(op), request, Bytes::new()).await
     }
 
@@ -198,7 +214,7 @@ impl Client {
             Ok(request) => match self.transport.call(node, request, self.deadline).await {
                 Err(error) if error.sent => Ending::Unknown(error.why),
                 Err(_) => Ending::Refused(Refusal::NotSent),
-                Ok(response) if response.status().as_u16() == 200 => seen(&response, cursor),
+                Ok(response) if response.status().as_u16() == 200 => seen(stream, &response, cursor),
                 Ok(response) => not_done(&Op::Head, &response),
             },
         };
@@ -261,6 +277,16 @@ impl Cursor {
     }
 }
 
+fn keeping(mut request: http::request::Builder, policy: Policy) -> http::request::Builder {
+    if let Some(age_s) = policy.age_s {
+        request = request.header("Stream-Retention-Age", age_s);
+    }
+    if let Some(bytes) = policy.bytes {
+        request = request.header("Stream-Retention-Bytes", bytes);
+    }
+    request
+}
+
 fn path(stream: &str) -> String {
     format!("/v1/stream/{stream}")
 }
@@ -309,6 +335,9 @@ fn done(op: &Op, response: &Response<Bytes>) -> Option<Ending> {
         (Op::Delete, 200 | 204) => Answer::Deleted,
         (Op::Bucket(op), status) => Answer::Bucket(bucket_saw(op, status, response.body())?),
         (Op::Publish(_), 200 | 204) => Answer::Published,
+        (Op::Trim { .. }, 204) => Answer::Trimmed {
+            earliest: text(headers, "Stream-Earliest-Offset")?,
+        },
         (Op::Head, 200 | 204) => {
             let content_type = text(headers, "Content-Type").unwrap_or_default();
             Answer::Head {
@@ -327,7 +356,7 @@ fn done(op: &Op, response: &Response<Bytes>) -> Option<Ending> {
 fn bucket_saw(op: &BucketOp, status: u16, body: &[u8]) -> Option<BucketSaw> {
     let body = || serde_json::from_slice::<serde_json::Value>(body).ok();
     match (op, status) {
-        (BucketOp::Make, 201) => Some(BucketSaw::Made),
+        (BucketOp::Make | BucketOp::MakeKeeping(_), 201) => Some(BucketSaw::Made),
         (BucketOp::Drop, 204) => Some(BucketSaw::Dropped),
         (BucketOp::Count, 200) => body()?["streams"].as_u64().map(BucketSaw::Count),
         (BucketOp::List { .. }, 200) => {
@@ -344,16 +373,22 @@ fn bucket_saw(op: &BucketOp, status: u16, body: &[u8]) -> Option<BucketSaw> {
     }
 }
 
-fn seen(response: &Response<Bytes>, cursor: &mut Cursor) -> Ending {
-    let headers = response.headers();
+fn seen(stream: &str, response: &Response<Bytes>, cursor: &mut Cursor) -> Ending {
+    let (headers, format) = (response.headers(), Format::of(stream));
     let Some(next) = text(headers, "Stream-Next-Offset") else {
         return Ending::Unknown("the answer has no Stream-Next-Offset".into());
     };
     let closed = is_true(headers, "Stream-Closed");
-    let (tags, garbage) = match cursor.parser.take(response.body()) {
+    let (tags, mut garbage) = match cursor.parser.take_as(format, response.body()) {
         Ok(tags) => (tags, None),
         Err(garbage) => (Vec::new(), Some(garbage.to_string())),
     };
+    // A long-poll that ends without news has no body, so none of any form.
+    let content_type = text(headers, "Content-Type").unwrap_or_default();
+    let is_whole = format != Format::Json || !response.body().is_empty();
+    if response.status().as_u16() == 200 && (content_type != format.content_type() || !is_whole) {
+        garbage.get_or_insert(format!("{} bytes of `{content_type}`", response.body().len()));
+    }
     let after = cursor
         .before
         .map(|before| tags.iter().fold(before, |content, tag| content.then(*tag)));
@@ -365,11 +400,11 @@ fn seen(response: &Response<Bytes>, cursor: &mut Cursor) -> Ending {
         up_to_date: is_true(headers, "Stream-Up-To-Date") || closed,
         closed,
         tags,
-        bytes: response.body().len() as u64,
+        bytes: format.stored_bytes(response.body()),
         after,
         inside_a_record: cursor.parser.inside_a_record(),
         garbage,
-        snapshot: None,
+        ..Seen::default()
     }))
 }
 
@@ -402,7 +437,7 @@ pub(crate) fn not_done(op: &Op, response: &Response<Bytes>) -> Ending {
         },
         400 if code == "offset_beyond_tail" => Refusal::BeyondTail,
         409 if matches!(op, Op::Create(_) | Op::Fork(_) | Op::Bucket(_)) => Refusal::Conflict,
-        409 if matches!(op, Op::Publish(_)) => Refusal::Other { status, code },
+        409 if matches!(op, Op::Publish(_) | Op::Trim { .. }) => Refusal::Other { status, code },
         409 if is_true(headers, "Stream-Closed") => Refusal::Closed {
             next: text(headers, "Stream-Next-Offset"),
         },

@@ -81,6 +81,20 @@ pub enum Op {
     Publish(Publish),
     /// GET of the newest snapshot.
     Newest,
+    /// PUT of a place before which bytes may go.
+    Trim {
+        /// Where, as sent.
+        offset: String,
+    },
+}
+
+/// What a stream forgets by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// `Stream-Retention-Age`: what came so many seconds ago.
+    pub age_s: Option<u32>,
+    /// `Stream-Retention-Bytes`: what lies before so many of the newest bytes.
+    pub bytes: Option<u64>,
 }
 
 /// What is asked of a bucket.
@@ -89,6 +103,8 @@ pub enum Op {
 pub enum BucketOp {
     /// PUT.
     Make,
+    /// PUT with what the bucket's streams forget where they do not say themselves.
+    MakeKeeping(Policy),
     /// DELETE.
     Drop,
     /// GET.
@@ -139,6 +155,12 @@ pub struct Create {
     /// `Stream-TTL`: it is over when nobody has used it for so many seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<u32>,
+    /// `Stream-Expires-At`: it is over at this moment, in milliseconds of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<u64>,
+    /// What it forgets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeps: Option<Policy>,
     /// On the route of buckets, where the bucket must be there beforehand.
     #[serde(default)]
     pub in_bucket: bool,
@@ -291,6 +313,11 @@ pub enum Answer {
     Bucket(BucketSaw),
     /// To a snapshot that was published.
     Published,
+    /// To a trim.
+    Trimmed {
+        /// `Stream-Earliest-Offset`.
+        earliest: String,
+    },
     /// To a GET of the newest snapshot.
     Newest {
         /// What was found, if there was one.
@@ -334,6 +361,9 @@ pub struct Seen {
     /// The snapshot it begins with, if it is a bootstrap and there was one.
     #[serde(default)]
     pub snapshot: Option<Snapshot>,
+    /// When the server was last heard, in nanoseconds of the run, in an answer that went on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_ns: Option<u64>,
 }
 
 /// Why a call was certainly not done.
@@ -582,10 +612,39 @@ impl History {
     /// Whether a stream can have ended and begun again, so that offsets and contents may begin anew.
     #[must_use]
     pub fn may_have_been_deleted(&self, stream: &str) -> bool {
-        self.ttl_s(stream).is_some()
+        self.is_mortal(stream)
             || self
                 .of(stream)
                 .any(|event| matches!(event.op, Op::Delete) && !matches!(event.ending, Ending::Refused(_)))
+    }
+
+    /// Whether a stream may end by itself.
+    #[must_use]
+    pub fn is_mortal(&self, stream: &str) -> bool {
+        self.ttl_s(stream).is_some()
+            || self
+                .of(stream)
+                .any(|event| matches!(&event.op, Op::Create(create) if create.expires_ms.is_some()))
+    }
+
+    /// What a stream forgets, where it or its bucket says so.
+    #[must_use]
+    pub fn policy(&self, stream: &str) -> Option<Policy> {
+        let own = self.of(stream).find_map(|event| match &event.op {
+            Op::Create(create) => create.keeps,
+            _ => None,
+        });
+        let bucket = stream.split_once('/').and_then(|(bucket, _)| {
+            self.of(bucket).find_map(|event| match &event.op {
+                Op::Bucket(BucketOp::MakeKeeping(policy)) => Some(*policy),
+                _ => None,
+            })
+        });
+        let (one, other) = (own.or(bucket)?, bucket.unwrap_or_default());
+        Some(Policy {
+            age_s: one.age_s.or(other.age_s),
+            bytes: one.bytes.or(other.bytes),
+        })
     }
 
     /// The window of a stream that is over when nobody uses it; the shortest, if its lives have several.

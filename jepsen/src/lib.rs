@@ -7,6 +7,7 @@
 pub mod buckets;
 pub mod checker;
 pub mod client;
+pub mod format;
 pub mod history;
 mod known;
 pub mod linear;

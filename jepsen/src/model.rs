@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::client::BEGINNING;
-use crate::history::{Answer, Ending, Event, History, Op, Refusal, Stored};
+use crate::history::{Answer, Create, Ending, Event, History, Op, Refusal, Stored};
 use crate::record::{Content, Tag, mix};
 
 /// What a stream is at one moment. Two states that are equal behave alike for ever.
@@ -25,6 +25,8 @@ pub struct State {
     closed: bool,
     closed_by: Option<Claim>,
     content_type: u32,
+    /// How long it was asked to live, by number.
+    lifetime: u32,
     /// Rank of the last `Stream-Seq` among all of the history.
     seq: Option<u32>,
     /// The last claim of each producer, sorted. Shared, because most steps leave it alone.
@@ -65,6 +67,7 @@ pub struct Call {
 enum What {
     Create {
         content_type: u32,
+        lifetime: u32,
         closed: bool,
         tag: Option<Tag>,
         len: u64,
@@ -187,7 +190,7 @@ impl Calls {
             calls,
             bytes: history.offsets_are_bytes,
             lives_once,
-            mortal: history.ttl_s(stream).is_some(),
+            mortal: history.is_mortal(stream),
         }
     }
 
@@ -204,12 +207,13 @@ impl Calls {
             (
                 What::Create {
                     content_type,
+                    lifetime,
                     closed,
                     tag,
                     len,
                 },
                 saw,
-            ) => self.create(state, *content_type, *closed, *tag, *len, saw),
+            ) => self.create(state, (*content_type, *lifetime), *closed, *tag, *len, saw),
             (What::Delete, Saw::Deleted | Saw::Nothing) => state.exists.then(|| Effect::To(State::default())),
             _ if !state.exists => None,
             (What::Append { .. }, saw) => self.append(state, &call.what, saw),
@@ -261,13 +265,13 @@ impl Calls {
     fn create(
         &self,
         state: &State,
-        content_type: u32,
+        kind: (u32, u32),
         closed: bool,
         tag: Option<Tag>,
         len: u64,
         saw: &Saw,
     ) -> Option<Effect> {
-        let alike = state.content_type == content_type && state.closed == closed;
+        let alike = (state.content_type, state.lifetime) == kind && state.closed == closed;
         match saw {
             Saw::Existed { next, etag } if state.exists && alike => learn(state, *next, *etag),
             Saw::Conflict => same_if(state.exists && !alike),
@@ -276,11 +280,11 @@ impl Calls {
                     return None;
                 }
                 let tail = if self.bytes { Some(len) } else { *next };
-                Some(Effect::To(born(content_type, closed, tag, tail, *etag)))
+                Some(Effect::To(born(kind, closed, tag, tail, *etag)))
             }
             Saw::Nothing if !state.exists => {
                 let tail = self.bytes.then_some(len);
-                Some(Effect::To(born(content_type, closed, tag, tail, None)))
+                Some(Effect::To(born(kind, closed, tag, tail, None)))
             }
             _ => None,
         }
@@ -449,6 +453,7 @@ impl State {
         add(u64::from(self.exists) | u64::from(self.closed) << 1 | u64::from(self.content_type) << 2);
         add(self.content.chain);
         add(self.content.count);
+        add(u64::from(self.lifetime));
         add(some(self.tail));
         add(some(self.etag.map(u64::from)));
         add(some(self.seq.map(u64::from)));
@@ -474,7 +479,13 @@ impl State {
     }
 }
 
-fn born(content_type: u32, closed: bool, tag: Option<Tag>, tail: Option<u64>, etag: Option<u32>) -> State {
+fn born(
+    (content_type, lifetime): (u32, u32),
+    closed: bool,
+    tag: Option<Tag>,
+    tail: Option<u64>,
+    etag: Option<u32>,
+) -> State {
     let content = tag.map_or(Content::default(), |tag| Content::default().then(tag));
     State {
         exists: true,
@@ -483,6 +494,7 @@ fn born(content_type: u32, closed: bool, tag: Option<Tag>, tail: Option<u64>, et
         etag,
         closed,
         content_type,
+        lifetime,
         ..State::default()
     }
 }
@@ -601,6 +613,15 @@ impl<'a> Names<'a> {
         self.text(content_type.to_ascii_lowercase())
     }
 
+    /// A stream that is there is the one asked for only if it lives as long.
+    fn lifetime(&mut self, create: &Create) -> u32 {
+        let Create { ttl_s, expires_ms, .. } = create;
+        match (ttl_s, expires_ms) {
+            (None, None) => 0,
+            asked => 1 + self.text(format!("{asked:?}")),
+        }
+    }
+
     /// `None` where nobody asks on a condition: then tags are no part of the state, and there are fewer states.
     fn etag(&mut self, etag: Option<&String>) -> Option<u32> {
         let etag = etag.filter(|_| self.conditions)?;
@@ -612,6 +633,7 @@ impl<'a> Names<'a> {
         let what = match &event.op {
             Op::Create(create) => What::Create {
                 content_type: self.content_type(&create.content_type),
+                lifetime: self.lifetime(create),
                 closed: create.closed,
                 tag: create.tag,
                 len: u64::from(create.len),
@@ -636,7 +658,7 @@ impl<'a> Names<'a> {
             Op::Fork(_) => return None,
             Op::Delete => What::Delete,
             // What they say of a stream is judged by a law of their own.
-            Op::Publish(_) | Op::Newest => return None,
+            Op::Publish(_) | Op::Newest | Op::Trim { .. } => return None,
             Op::Head => What::Head,
             Op::Bucket(_) => return None,
             Op::Read(read) if read.local => return None,
@@ -724,7 +746,7 @@ impl<'a> Names<'a> {
                 up_to_date: seen.up_to_date,
                 closed: seen.closed,
             },
-            Answer::Published | Answer::Newest { .. } => Saw::Nothing,
+            Answer::Published | Answer::Newest { .. } | Answer::Trimmed { .. } => Saw::Nothing,
         }
     }
 }

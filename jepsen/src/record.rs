@@ -9,6 +9,8 @@ use std::{fmt, str::FromStr};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::format::{Format, messages};
+
 /// Names one body, for ever. Written `c3.17`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -93,24 +95,37 @@ impl Content {
 /// The shortest body that can carry a tag, for callers that choose lengths.
 pub const LEN_MIN: u32 = 32;
 
+/// Longer than any body.
+const LEN_MAX: u32 = 1 << 24;
+
 /// The body with this tag, of this length in bytes (at least [`LEN_MIN`], else that).
 #[must_use]
 pub fn body(tag: Tag, len: u32) -> Bytes {
     let len = len.max(LEN_MIN);
-    let mut out = format!("<{tag}:{len}>").into_bytes();
+    let mut out = head(tag, len).into_bytes();
     fill(&mut out, tag, len as usize);
     out.into()
 }
 
-fn fill(out: &mut Vec<u8>, tag: Tag, len: usize) {
+/// What a record begins with.
+pub(crate) fn head(tag: Tag, len: u32) -> String {
+    format!("<{tag}:{len}>")
+}
+
+pub(crate) fn fill(out: &mut Vec<u8>, tag: Tag, len: usize) {
+    let room = len.saturating_sub(out.len());
+    out.extend(letters(tag).take(room));
+}
+
+/// What follows the head of a record, without end. Letters only: a record can be looked at, and `<` begins nothing but a
+/// record.
+pub(crate) fn letters(tag: Tag) -> impl Iterator<Item = u8> {
     let mut x = mix(tag.number());
-    while out.len() < len {
+    std::iter::repeat_with(move || {
         x = mix(x);
-        // Letters only: a record can be looked at, and `<` begins nothing but a record.
-        let letters = x.to_le_bytes().map(|byte| b'a' + byte % 26);
-        let room = (len - out.len()).min(8);
-        out.extend_from_slice(&letters[..room]);
-    }
+        x.to_le_bytes().map(|byte| b'a' + byte % 26)
+    })
+    .flatten()
 }
 
 /// Reads records from bytes that come in pieces.
@@ -125,20 +140,39 @@ pub struct Parser {
 #[error("{0}")]
 pub struct Garbage(String);
 
+impl Garbage {
+    /// What is wrong, and the bytes where it begins.
+    pub(crate) fn at(why: &str, bytes: &[u8]) -> Self {
+        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
+        Self(format!("{why}, at `{}`", shown.escape_debug()))
+    }
+}
+
 impl Parser {
     /// Takes the next bytes; the tags of the records that they complete.
     ///
     /// # Errors
     /// [`Garbage`] when they are not what a workload writes. What follows garbage is not looked at any more.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<Tag>, Garbage> {
+        self.take_as(Format::Bytes, bytes)
+    }
+
+    /// The same of a stream of another form. A piece of a JSON stream is a whole array of messages, or empty.
+    ///
+    /// # Errors
+    /// As [`Parser::take`].
+    pub fn take_as(&mut self, format: Format, bytes: &[u8]) -> Result<Vec<Tag>, Garbage> {
         let mut tags = Vec::new();
         if self.garbage {
             return Ok(tags);
         }
+        if format == Format::Json {
+            return if bytes.is_empty() { Ok(tags) } else { messages(bytes) };
+        }
         self.pending.extend_from_slice(bytes);
         let mut at = 0;
         while at < self.pending.len() {
-            match next_record(&self.pending[at..]) {
+            match next_record(format, &self.pending[at..]) {
                 Ok(Some((tag, len))) => {
                     tags.push(tag);
                     at += len;
@@ -162,13 +196,24 @@ impl Parser {
     }
 }
 
-fn next_record(bytes: &[u8]) -> Result<Option<(Tag, usize)>, Garbage> {
-    let wrong = |why: &str| {
-        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
-        Err(Garbage(format!("{why}, at `{}`", shown.escape_debug())))
+fn next_record(format: Format, bytes: &[u8]) -> Result<Option<(Tag, usize)>, Garbage> {
+    let Some((tag, len)) = parse_head(bytes)? else {
+        return Ok(None);
     };
+    if bytes.len() < len as usize {
+        return Ok(None);
+    }
+    if bytes[..len as usize] != format.record(tag, len) {
+        return Err(Garbage::at("a record's bytes are not those that were written", bytes));
+    }
+    Ok(Some((tag, len as usize)))
+}
+
+/// The tag and the length at the beginning of a record; `None` if there are too few bytes to tell.
+pub(crate) fn parse_head(bytes: &[u8]) -> Result<Option<(Tag, u32)>, Garbage> {
+    let wrong = |why: &str| Err(Garbage::at(why, bytes));
     let head = &bytes[..bytes.len().min(LEN_MIN as usize)];
-    if head[0] != b'<' {
+    if head.first().is_some_and(|byte| *byte != b'<') {
         return wrong("no record begins here");
     }
     let Some(end) = head.iter().position(|byte| *byte == b'>') else {
@@ -182,16 +227,12 @@ fn next_record(bytes: &[u8]) -> Result<Option<(Tag, usize)>, Garbage> {
     let parsed = text
         .split_once(':')
         .and_then(|(tag, len)| Some((tag.parse::<Tag>().ok()?, len.parse::<u32>().ok()?)));
-    let Some((tag, len)) = parsed else {
-        return wrong("a record's head cannot be read");
-    };
-    if bytes.len() < len as usize {
-        return Ok(None);
+    match parsed {
+        // Longer than anything a workload writes: not even looked for.
+        Some((_, len)) if len > LEN_MAX => wrong("a record's head tells a length that nobody writes"),
+        Some(found) => Ok(Some(found)),
+        None => wrong("a record's head cannot be read"),
     }
-    if bytes[..len as usize] != body(tag, len) {
-        return wrong("a record's bytes are not those that were written");
-    }
-    Ok(Some((tag, len as usize)))
 }
 
 #[cfg(test)]

@@ -213,6 +213,7 @@ fn op_in_words(op: &Op) -> String {
         Op::Bucket(op) => format!("bucket {op:?}"),
         Op::Publish(publish) => format!("publish {} records at {}", publish.content.count, publish.offset),
         Op::Newest => "newest snapshot".into(),
+        Op::Trim { offset } => format!("trim below {offset}"),
         Op::Read(read) if read.bootstrap => format!("bootstrap{}", if read.local { " locally" } else { "" }),
         Op::Read(read) => format!("read from {}{}", read.from, if read.local { " locally" } else { "" }),
     }
@@ -226,6 +227,7 @@ fn ending_in_words(ending: &Ending) -> String {
         Ending::Refused(Refusal::Fenced { epoch }) => format!("fenced by epoch {epoch}"),
         Ending::Refused(refusal) => format!("refused {refusal:?}"),
         Ending::Done(Answer::Deleted | Answer::Published) => "done".into(),
+        Ending::Done(Answer::Trimmed { earliest }) => format!("done, begins at {earliest}"),
         Ending::Done(Answer::Newest { snapshot, .. }) => snapshot.as_ref().map_or("none".into(), |snapshot| {
             format!("{} records at {}", snapshot.content.count, snapshot.offset)
         }),

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 
 use crate::client::{BEGINNING, Client, Cursor, error_code, is_true, never_left, not_done, text};
+use crate::format::{Format, messages};
 use crate::history::{Answer, Ending, Op, Publish, Read, Refusal, Seen, Snapshot};
 use crate::record::{self, Content, LEN_MIN, Parser, Tag};
 
@@ -49,6 +50,16 @@ impl Client {
             .uri(format!("{}/snapshot/{}", beside(stream), known.offset))
             .header("If-Match", &known.etag);
         self.call(node, stream, Op::Publish(publish), request, blob(&known.tags))
+            .await
+    }
+
+    /// Lets go of what lies before an offset.
+    pub async fn trim(&self, node: usize, stream: &Arc<str>, offset: &str) -> Ending {
+        let request = Request::builder()
+            .method(Method::PUT)
+            .uri(format!("{}/retention/{offset}", beside(stream)));
+        let offset = offset.to_owned();
+        self.call(node, stream, Op::Trim { offset }, request, Bytes::new())
             .await
     }
 
@@ -108,7 +119,7 @@ impl Client {
             .get(node, format!("{}/bootstrap{consistency}", beside(stream)))
             .await
         {
-            Ok(answer) if answer.status().as_u16() == 200 => bootstrapped(&answer),
+            Ok(answer) if answer.status().as_u16() == 200 => bootstrapped(stream, &answer),
             Ok(other) => (not_done(&Op::Head, &other), None),
             Err(ending) => (ending, None),
         };
@@ -144,7 +155,7 @@ fn newest(response: &Response<Bytes>) -> Ending {
     let Some(offset) = text(response.headers(), "Stream-Snapshot-Offset") else {
         return Ending::Unknown("the answer has no Stream-Snapshot-Offset".into());
     };
-    let (tags, garbage) = records(response.body());
+    let (tags, garbage) = records(Format::Bytes, response.body());
     Ending::Done(Answer::Newest {
         snapshot: Some(Snapshot {
             offset,
@@ -155,16 +166,16 @@ fn newest(response: &Response<Bytes>) -> Ending {
 }
 
 /// All records of some bytes, and what else there is.
-fn records(bytes: &[u8]) -> (Vec<Tag>, Option<String>) {
+fn records(format: Format, bytes: &[u8]) -> (Vec<Tag>, Option<String>) {
     let mut parser = Parser::default();
-    match parser.take(bytes) {
+    match parser.take_as(format, bytes) {
         Ok(tags) if parser.inside_a_record() => (tags, Some("it ends inside a record".into())),
         Ok(tags) => (tags, None),
         Err(garbage) => (Vec::new(), Some(garbage.to_string())),
     }
 }
 
-fn bootstrapped(response: &Response<Bytes>) -> (Ending, Option<Known>) {
+fn bootstrapped(stream: &str, response: &Response<Bytes>) -> (Ending, Option<Known>) {
     let headers = response.headers();
     let lacks = |what: &str| (Ending::Unknown(format!("the answer has no {what}")), None);
     let Some(next) = text(headers, "Stream-Next-Offset") else {
@@ -176,13 +187,20 @@ fn bootstrapped(response: &Response<Bytes>) -> (Ending, Option<Known>) {
     let Some(parts) = parts(headers, response.body()) else {
         return lacks("parts that can be told apart");
     };
-    let (mut tags, mut garbage) = records(parts.first().copied().unwrap_or_default());
+    let (mut tags, mut garbage) = records(Format::Bytes, parts.first().copied().unwrap_or_default());
     let snapshot = (at != "none").then(|| Snapshot {
         offset: at,
         content: content(&tags),
     });
     for (number, part) in parts.iter().enumerate().skip(1) {
-        let (found, foreign) = records(part);
+        let (found, foreign) = match Format::of(stream) {
+            // One message is an array of one, once it is put into brackets.
+            Format::Json => match messages(&[&b"["[..], part, b"]"].concat()) {
+                Ok(tags) => (tags, None),
+                Err(garbage) => (Vec::new(), Some(garbage.to_string())),
+            },
+            format => records(format, part),
+        };
         let alone = (found.len() != 1 && foreign.is_none()).then(|| format!("{} records, not one", found.len()));
         garbage = garbage.or(foreign.or(alone).map(|what| format!("part {number}: {what}")));
         tags.extend(found);
@@ -205,6 +223,7 @@ fn bootstrapped(response: &Response<Bytes>) -> (Ending, Option<Known>) {
         inside_a_record: false,
         garbage,
         snapshot,
+        heard_ns: None,
     };
     (Ending::Done(Answer::Read(seen)), Some(known))
 }
@@ -257,7 +276,7 @@ mod tests {
     }
 
     fn seen(response: &Response<Bytes>) -> Seen {
-        match bootstrapped(response).0 {
+        match bootstrapped("log-0", response).0 {
             Ending::Done(Answer::Read(seen)) => seen,
             other => panic!("{other:?}"),
         }
@@ -293,7 +312,10 @@ mod tests {
         for len in 0..whole.body().len() {
             let mut cut = answer("40", &[]);
             *cut.body_mut() = whole.body().slice(..len);
-            assert!(matches!(bootstrapped(&cut).0, Ending::Unknown(_)), "cut to {len}");
+            assert!(
+                matches!(bootstrapped("log-0", &cut).0, Ending::Unknown(_)),
+                "cut to {len}"
+            );
         }
     }
 }

@@ -45,6 +45,11 @@ pub trait Transport: Send + Sync {
     /// Time since some beginning, in nanoseconds; one clock for all clients, never going back.
     fn now_ns(&self) -> u64;
 
+    /// What a true wall clock showed at that beginning, in Unix milliseconds; `None` where nobody knows.
+    fn epoch_ms(&self) -> Option<u64> {
+        None
+    }
+
     /// Waits.
     fn sleep(&self, span: Duration) -> Fut<'_, ()>;
 }

@@ -4,7 +4,8 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jepsen::client::{CONTENT_TYPE, Client};
+use jepsen::client::Client;
+use jepsen::format::Format;
 use jepsen::history::{Answer, Append, Create, Ending, Producer, Recorder};
 use jepsen::record::{LEN_MIN, Tag};
 use jepsen::transport::Transport;
@@ -146,6 +147,18 @@ impl Teller {
         self.cluster.shape().nodes as usize
     }
 
+    /// Whether the node at a place runs.
+    #[must_use]
+    pub fn runs(&self, place: usize) -> bool {
+        self.cluster.node(place).is_some()
+    }
+
+    /// What nodes said when they ended by themselves or refused to start.
+    #[must_use]
+    pub fn last_words(&self) -> Vec<String> {
+        self.cluster.last_words()
+    }
+
     /// A node by its place, as a fault names it.
     #[must_use]
     pub fn at(&self, place: usize) -> Whom {
@@ -159,7 +172,7 @@ impl Teller {
     pub async fn create(&self, name: &str) -> Arc<str> {
         let stream: Arc<str> = name.into();
         let create = Create {
-            content_type: CONTENT_TYPE.into(),
+            content_type: Format::of(name).content_type().into(),
             ..Create::default()
         };
         let client = self.client();
@@ -175,7 +188,7 @@ impl Teller {
         Append {
             tag,
             len: LEN_MIN,
-            content_type: CONTENT_TYPE.into(),
+            content_type: Format::Bytes.content_type().into(),
             ..Append::default()
         }
     }

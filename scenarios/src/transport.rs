@@ -85,6 +85,10 @@ impl Transport for SimTransport {
         self.control.now_ns()
     }
 
+    fn epoch_ms(&self) -> Option<u64> {
+        Some(sim::clock::EPOCH_MS)
+    }
+
     fn sleep(&self, span: Duration) -> Fut<'_, ()> {
         Box::pin(self.control.sleep(span))
     }

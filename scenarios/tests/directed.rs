@@ -196,3 +196,39 @@ fn a_failed_sync_ends_the_node_and_loses_nothing() {
         );
     });
 }
+
+/// A bit of a follower's journal flips while it is down. It says what is damaged and stays down, for it cannot know what it
+/// voted and acknowledged; the other two serve everything, and nobody ever reads a wrong byte.
+#[test]
+fn a_rotten_bit_keeps_its_node_down_and_harms_nobody_else() {
+    for seed in 0..4 {
+        Story::seed(0x4071 + seed).tell(|s| async move {
+            let log = s.create("log").await;
+            let leader = s.leader();
+            let (rotten, other) = ((leader + 1) % 3, (leader + 2) % 3);
+            let mut told = Vec::new();
+            for _ in 0..40 {
+                told.push(s.stores(leader, &log).await);
+            }
+            s.strike(Fault::Crash(s.at(rotten)));
+            s.pass_ms(200).await;
+            s.strike(Fault::RotBit(s.at(rotten)));
+            s.strike(Fault::Restart(s.at(rotten)));
+            for _ in 0..6 {
+                s.pass_ms(1000).await;
+                for node in [leader, other] {
+                    told.push(s.stores(node, &log).await);
+                    assert_eq!(s.read(node, &log).await.as_ref(), Ok(&told));
+                }
+                assert!(!s.runs(rotten), "it starts with a damaged journal");
+                let answer = s.read(rotten, &log).await;
+                assert!(answer.is_err(), "who does not run answers nothing: {answer:?}");
+            }
+            let words = s.last_words();
+            assert!(
+                !words.is_empty() && words.iter().all(|words| words.contains("damage")),
+                "{words:?}"
+            );
+        });
+    }
+}

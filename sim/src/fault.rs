@@ -72,10 +72,12 @@ pub enum Fault {
         /// On the way to whom.
         to: Whom,
     },
-    /// Every link of these nodes, to nodes and to clients, becomes slow.
+    /// Every link of these nodes, to nodes and to clients, becomes slow, in both directions; or only those to some nodes.
     SlowLink {
         /// At these nodes.
         whom: Whom,
+        /// Only the links to these nodes, if given.
+        to: Option<Whom>,
         /// Added to the way of every packet.
         delay: Duration,
         /// Added by the dice, from nothing to this.
@@ -182,8 +184,8 @@ impl Fault {
             | Self::MendDisk(w)
             | Self::MendClock(w) => vec![w],
             Self::OneWay { from, to } | Self::Clog { from, to } => vec![from, to],
-            Self::SlowLink { whom, .. }
-            | Self::LossyLink { whom, .. }
+            Self::SlowLink { whom, to, .. } => std::iter::once(whom).chain(to).collect(),
+            Self::LossyLink { whom, .. }
             | Self::SlowDisk { whom, .. }
             | Self::FailSync { whom, .. }
             | Self::SlowIndexFlush { whom, .. }
@@ -228,8 +230,17 @@ impl fmt::Display for Fault {
             Self::Split(w) => write!(f, "split {w}"),
             Self::OneWay { from, to } => write!(f, "one-way {from} to {to}"),
             Self::Clog { from, to } => write!(f, "clog {from} to {to}"),
-            Self::SlowLink { whom, delay, jitter } => {
-                write!(f, "slow-link {whom} by {} jitter {}", Span(*delay), Span(*jitter))
+            Self::SlowLink {
+                whom,
+                to,
+                delay,
+                jitter,
+            } => {
+                write!(f, "slow-link {whom}")?;
+                if let Some(to) = to {
+                    write!(f, " to {to}")?;
+                }
+                write!(f, " by {} jitter {}", Span(*delay), Span(*jitter))
             }
             Self::LossyLink {
                 whom,
@@ -360,8 +371,15 @@ impl FromStr for Fault {
                 from: from.parse()?,
                 to: to.parse()?,
             },
+            ["slow-link", w, "to", to, "by", delay, "jitter", jitter] => Self::SlowLink {
+                whom: w.parse()?,
+                to: Some(to.parse()?),
+                delay: span(delay)?,
+                jitter: span(jitter)?,
+            },
             ["slow-link", w, "by", delay, "jitter", jitter] => Self::SlowLink {
                 whom: w.parse()?,
+                to: None,
                 delay: span(delay)?,
                 jitter: span(jitter)?,
             },
@@ -455,8 +473,15 @@ mod tests {
             },
             Fault::SlowLink {
                 whom: w(),
+                to: None,
                 delay: ms(20),
                 jitter: Duration::from_micros(1500),
+            },
+            Fault::SlowLink {
+                whom: Whom::Anyone,
+                to: Some(Whom::LeaderOf(1)),
+                delay: ms(20),
+                jitter: ms(0),
             },
             Fault::LossyLink {
                 whom: w(),

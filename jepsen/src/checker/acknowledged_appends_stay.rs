@@ -1,7 +1,7 @@
 //! What was acknowledged is there: once, for good.
 //!
 //! PROTOCOL.md, Durability. Every read to the tail that began after the acknowledgement must hold it. An append that
-//! ended Unknown may be there or not; both are lawful. Streams that are deleted are judged elsewhere.
+//! ended Unknown may be there or not; both are lawful. Streams that are deleted, or forget, are judged elsewhere.
 
 use rustc_hash::FxHashMap;
 
@@ -19,7 +19,7 @@ pub const LAW: Law = Law {
 fn judge(history: &History) -> Verdict {
     let sessions = sessions(history);
     for stream in history.streams() {
-        if history.may_have_been_deleted(&stream) {
+        if history.may_have_been_deleted(&stream) || history.policy(&stream).is_some() {
             continue;
         }
         let mut acknowledged: Vec<(Tag, &Event)> = history

@@ -22,10 +22,21 @@ const MS: u64 = 1_000_000;
 /// A use that nobody knows the end of may be noted this much later.
 const UNCERTAIN_NS: u64 = 20_000 * MS;
 
+/// A use that lasts is noted now and then: this long before its end at the latest, of windows of a few seconds.
+const KEEPS_NS: u64 = 1_000 * MS;
+
+/// For so long after the beginning of the calm it may still not be noted.
+const GRACE_NS: u64 = 1_000 * MS;
+
 fn judge(history: &History) -> Verdict {
     let Some(error_ms) = history.clock_error_ms else {
         return Verdict::Holds;
     };
+    let calm_ns = history.calm_from.and_then(|calm| {
+        let after = |event: &&Event| event.invoked.order > calm;
+        history.events.iter().find(after).map(|event| event.invoked.ns)
+    });
+    let calm_ns = calm_ns.map_or(u64::MAX, |ns| ns.saturating_add(GRACE_NS));
     for stream in history.streams() {
         let Some(ttl_s) = history.ttl_s(&stream) else { continue };
         let window_ms = u64::from(ttl_s) * 1000;
@@ -38,7 +49,7 @@ fn judge(history: &History) -> Verdict {
         }
         for event in &events {
             let verdict = if finds_none(event) {
-                too_early(&events, event, least_ns)
+                too_early(&events, event, least_ns, calm_ns)
             } else if finds_one(event) {
                 too_late(&events, event, most_ns)
             } else {
@@ -54,11 +65,12 @@ fn judge(history: &History) -> Verdict {
 }
 
 /// The use that should have kept the stream alive for this call, which found none.
-fn too_early<'a>(events: &[&'a Event], gone: &Event, least_ns: u64) -> Option<(&'a Event, &'static str)> {
+fn too_early<'a>(events: &[&'a Event], gone: &Event, least_ns: u64, calm_ns: u64) -> Option<(&'a Event, &'static str)> {
     let gone_ns = gone.returned?.ns;
     let before = |event: &&&Event| is_use(event) && event.returned_order() < gone.invoked.order;
-    let last = events.iter().filter(before).max_by_key(|event| event.invoked.ns)?;
-    (gone_ns < last.invoked.ns + least_ns).then_some((*last, "found none less than a window after"))
+    let used_ns = |event: &Event| used_until_ns(event, calm_ns);
+    let last = events.iter().filter(before).max_by_key(|event| used_ns(event))?;
+    (gone_ns < used_ns(last) + least_ns).then_some((*last, "found none less than a window after"))
 }
 
 /// The last call that may have been a use, if it was so long ago that this one should have found no stream.
@@ -70,12 +82,30 @@ fn too_late<'a>(events: &[&'a Event], found: &Event, most_ns: u64) -> Option<(&'
     (end_ns(last) + most_ns < found.invoked.ns).then_some((*last, "found one long after"))
 }
 
+/// When it was certainly in use at last. Who waits uses it as long as he is heard; but while things are broken the node
+/// that hears him may not be able to tell anybody.
+fn used_until_ns(event: &Event, calm_ns: u64) -> u64 {
+    let heard_ns = match (event.seen(), event.returned) {
+        (Some((read, seen)), Some(returned)) if read.live.is_some() && event.invoked.ns > calm_ns => {
+            seen.heard_ns.unwrap_or(returned.ns).saturating_sub(KEEPS_NS)
+        }
+        _ => 0,
+    };
+    event.invoked.ns.max(heard_ns)
+}
+
 fn end_ns(event: &Event) -> u64 {
     match event.returned {
+        // Nobody may notice for a while that a reader waits no longer.
+        Some(returned) if is_live(event) => returned.ns + UNCERTAIN_NS,
         Some(returned) if event.uncertain() => returned.ns + UNCERTAIN_NS,
         Some(returned) => returned.ns,
         None => u64::MAX / 2,
     }
+}
+
+fn is_live(event: &Event) -> bool {
+    matches!(&event.op, Op::Read(read) if read.live.is_some())
 }
 
 /// Certainly prolongs a life, or begins one.
@@ -213,6 +243,31 @@ mod tests {
         found(&mut tale);
         gone(&mut tale);
         assert_eq!(judge(&tale.history()), Verdict::Holds);
+    }
+
+    #[test]
+    fn in_the_calm_who_waits_keeps_it_alive() {
+        use crate::history::{Live, Read, Seen};
+        for (heard_ms, early) in [(1_200, false), (4_100, true)] {
+            let mut tale = tale();
+            tale.calm().stored(1).pass(1_100);
+            let read = Read {
+                from: crate::client::BEGINNING.into(),
+                local: false,
+                session: 1,
+                before: None,
+                bootstrap: false,
+                live: Some(Live::Sse),
+            };
+            let read = tale.begin(Op::Read(read));
+            let seen = Seen {
+                heard_ns: Some(heard_ms * MS),
+                ..Seen::default()
+            };
+            tale.pass(3_000).end(read, Ending::Done(Answer::Read(seen)));
+            gone(&mut tale);
+            assert_eq!(broken(&tale), early, "heard until {heard_ms} ms");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@
 //! | [`local_reads_are_prefixes`] | the cheap answer may be old, never wrong |
 //! | [`deleted_stays_deleted`] | a re-created stream is another stream |
 //! | [`lives_while_used`] | a stream with a window lives while it is used, and not much longer |
+//! | [`ends_at_its_moment`] | a stream that is to end at a moment ends then |
+//! | [`forgets_as_agreed`] | what is to be kept is there, what is to be forgotten goes in time |
 //! | [`buckets`](crate::buckets) | a bucket and its streams are one object: it goes only when it is empty |
 //! | [`listings_are_true`] | a page shows what was there all the while, and nothing that was not |
 //! | [`forks_part_ways`] | a fork is what its source was, and then what was written to it |
@@ -25,7 +27,9 @@ pub mod acknowledged_appends_stay;
 pub(crate) mod bucket_tale;
 pub mod closed_stays_closed;
 pub mod deleted_stays_deleted;
+pub mod ends_at_its_moment;
 pub mod every_client_answered;
+pub mod forgets_as_agreed;
 pub mod forks_part_ways;
 pub mod listings_are_true;
 pub mod lives_while_used;
@@ -46,7 +50,7 @@ use crate::linear;
 use crate::verdict::Law;
 
 /// Every law: first what was wrong, then what took too long or never was.
-pub const LAWS: [Law; 17] = [
+pub const LAWS: [Law; 19] = [
     nothing_read_that_nobody_wrote::LAW,
     acknowledged_appends_stay::LAW,
     offsets_grow::LAW,
@@ -56,6 +60,8 @@ pub const LAWS: [Law; 17] = [
     snapshots_stand_for_what_came_before::LAW,
     local_reads_are_prefixes::LAW,
     lives_while_used::LAW,
+    ends_at_its_moment::LAW,
+    forgets_as_agreed::LAW,
     log::LAW,
     Law {
         name: linear::LAW,

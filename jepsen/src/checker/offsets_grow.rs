@@ -3,7 +3,7 @@
 //! PROTOCOL.md, Offsets: opaque, strictly growing, in the order of their text. Every read of a stream shows the same
 //! record at the same place, on every node, at every time, local reads too. Where offsets are bytes they must add up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::sessions::sessions;
 use crate::client::BEGINNING;
@@ -29,8 +29,17 @@ fn judge(history: &History) -> Verdict {
 }
 
 fn bytes_add_up(history: &History) -> Verdict {
+    let streams = history.streams();
+    let forget: BTreeSet<_> = streams
+        .iter()
+        .filter(|stream| history.policy(stream).is_some())
+        .collect();
     for event in history.events.iter().filter(|_| history.offsets_are_bytes) {
         let Some((read, seen)) = event.seen() else { continue };
+        // What forgets begins somewhere.
+        if read.from == BEGINNING && forget.contains(&event.stream) {
+            continue;
+        }
         let from = if read.from == BEGINNING {
             Ok(0)
         } else {
@@ -71,13 +80,18 @@ fn same_record_at_the_same_place(history: &History) -> Verdict {
 
 fn tokens_follow_contents(history: &History) -> Verdict {
     // By count of records: a greater count needs a greater token, the same count the same.
+    let streams = history.streams();
+    let deleted: BTreeSet<_> = streams
+        .iter()
+        .filter(|stream| history.may_have_been_deleted(stream))
+        .collect();
     let mut tokens: BTreeMap<(&str, u64), (&str, &Event)> = BTreeMap::new();
     for event in &history.events {
         let Some((_, seen)) = event.seen() else { continue };
         let Some(Content { count, .. }) = seen.after.filter(|_| !seen.inside_a_record) else {
             continue;
         };
-        if history.may_have_been_deleted(&event.stream) {
+        if deleted.contains(&event.stream) {
             continue;
         }
         let (token, first) = *tokens.entry((&event.stream, count)).or_insert((&seen.next, event));

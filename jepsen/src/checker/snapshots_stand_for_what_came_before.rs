@@ -18,6 +18,7 @@ fn judge(history: &History) -> Verdict {
     for stream in history.streams() {
         let published: Vec<(&Publish, &Event)> = history.of(&stream).filter_map(publishing).collect();
         let lives_once = !history.may_have_been_deleted(&stream);
+        let forgets = history.policy(&stream).is_some();
         for event in history.of(&stream) {
             let broken = |because: String| Verdict::broken(LAW.name, format!("{stream}: {because}"), [event.id]);
             let (id, ended) = (event.id, event.returned_order());
@@ -53,7 +54,22 @@ fn judge(history: &History) -> Verdict {
                     return Verdict::broken(LAW.name, because, [by.id, id]);
                 }
             }
-            if let Ending::Refused(Refusal::Gone { earliest }) = &event.ending {
+            if let (Op::Trim { offset }, Ending::Done(Answer::Trimmed { earliest })) = (&event.op, &event.ending) {
+                let stands = |(publish, by): &(&Publish, &Event)| by.invoked.order < ended && publish.offset >= *offset;
+                if !published.iter().any(stands) {
+                    return broken(format!(
+                        "{id} let go of bytes below {offset}, and no snapshot stands for them"
+                    ));
+                }
+                if earliest < offset {
+                    return broken(format!(
+                        "{id} let go of bytes below {offset}, and it begins at {earliest}"
+                    ));
+                }
+            }
+            if let Ending::Refused(Refusal::Gone { earliest }) = &event.ending
+                && !forgets
+            {
                 let stands = |(publish, by): &(&Publish, &Event)| {
                     by.invoked.order < ended && earliest.as_ref().is_none_or(|earliest| publish.offset >= *earliest)
                 };
@@ -233,6 +249,21 @@ mod tests {
         let mut tale = snapped();
         tale.call(bootstrap(false), gone(3));
         assert!(broken(&tale));
+    }
+
+    #[test]
+    fn a_trim_without_a_snapshot_for_it_is_found() {
+        let trim = |count| Op::Trim { offset: offset(count) };
+        let trimmed = |count| {
+            Ending::Done(Answer::Trimmed {
+                earliest: offset(count),
+            })
+        };
+        for (below, begins, unlawful) in [(1, 1, false), (2, 2, false), (1, 2, false), (3, 3, true), (2, 1, true)] {
+            let mut tale = snapped();
+            tale.call(trim(below), trimmed(begins));
+            assert_eq!(broken(&tale), unlawful, "below {below}, from {begins}");
+        }
     }
 
     #[test]

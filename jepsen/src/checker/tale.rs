@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use crate::client::{BEGINNING, CONTENT_TYPE};
+use crate::client::BEGINNING;
+use crate::format::Format;
 use crate::history::{Answer, Append, Create, Ending, History, Op, Producer, Read, Recorder, Refusal, Seen, Stored};
 use crate::record::{Content, LEN_MIN, Tag};
 
@@ -29,7 +30,7 @@ pub(crate) fn append(number: u32) -> Append {
     Append {
         tag: Some(tag(number)),
         len: LEN_MIN,
-        content_type: CONTENT_TYPE.into(),
+        content_type: Format::Bytes.content_type().into(),
         ..Append::default()
     }
 }
@@ -138,7 +139,7 @@ impl Tale {
     pub(crate) fn create(&mut self) -> &mut Self {
         self.count = 0;
         let create = Create {
-            content_type: CONTENT_TYPE.into(),
+            content_type: Format::Bytes.content_type().into(),
             ..Create::default()
         };
         let answer = Answer::Created {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 
 use super::{Client, Cursor, never_left, not_done, path, seen, text};
+use crate::format::Format;
 use crate::history::{Answer, Ending, Live, Op, Read, Refusal, Seen};
 use crate::transport::{Piece, Pieces};
 
@@ -28,7 +29,7 @@ impl Client {
             Ok(request) => match self.transport.call(node, request, patience).await {
                 Err(error) if error.sent => Ending::Unknown(error.why),
                 Err(_) => Ending::Refused(Refusal::NotSent),
-                Ok(response) if matches!(response.status().as_u16(), 200 | 204) => seen(&response, cursor),
+                Ok(response) if matches!(response.status().as_u16(), 200 | 204) => seen(stream, &response, cursor),
                 Ok(response) => not_done(&Op::Head, &response),
             },
         };
@@ -50,7 +51,7 @@ impl Client {
                 Err(_) => Ending::Refused(Refusal::NotSent),
                 Ok(response) if response.status().as_u16() == 200 => {
                     let base64 = text(response.headers(), "Stream-SSE-Data-Encoding").is_some();
-                    self.heard(response.into_body(), base64, cursor, until_ns).await
+                    self.heard(stream, response.into_body(), base64, cursor, until_ns).await
                 }
                 Ok(response) => {
                     let (head, mut body) = response.into_parts();
@@ -66,15 +67,28 @@ impl Client {
         ending
     }
 
-    async fn heard(&self, mut body: Box<dyn Pieces>, base64: bool, cursor: &mut Cursor, until_ns: u64) -> Ending {
+    async fn heard(
+        &self,
+        stream: &str,
+        mut body: Box<dyn Pieces>,
+        base64: bool,
+        cursor: &mut Cursor,
+        until_ns: u64,
+    ) -> Ending {
+        let format = Format::of(stream);
         let mut events = Events::new(base64);
-        let mut heard: Option<Seen> = None;
+        // Text and JSON go as they are, and nothing else does.
+        let mut foreign = (base64 != (format == Format::Bytes)).then(|| format!("events in base64: {base64}"));
+        let (mut heard, mut heard_ns): (Option<Seen>, _) = (None, 0);
         let mut data = Vec::new();
         loop {
             let left_ns = until_ns.saturating_sub(self.transport.now_ns());
             let piece = body.next(Duration::from_nanos(left_ns)).await;
             let (bytes, over) = match piece {
-                Piece::Bytes(bytes) => (bytes, false),
+                Piece::Bytes(bytes) => {
+                    heard_ns = self.transport.now_ns();
+                    (bytes, false)
+                }
                 Piece::Late | Piece::End | Piece::Broken(_) => (Bytes::new(), true),
             };
             for event in events.take(&bytes) {
@@ -86,7 +100,8 @@ impl Client {
                         closed,
                     } => {
                         let seen = heard.get_or_insert_default();
-                        add(seen, cursor, &std::mem::take(&mut data));
+                        add(seen, format, cursor, &std::mem::take(&mut data));
+                        seen.garbage = seen.garbage.take().or(foreign.take());
                         seen.next.clone_from(&next);
                         // The end of a closed stream is a tail, too.
                         seen.up_to_date = up_to_date || closed;
@@ -106,6 +121,7 @@ impl Client {
         match heard {
             Some(mut seen) => {
                 seen.after = cursor.before;
+                seen.heard_ns = Some(heard_ns);
                 seen.inside_a_record = cursor.parser.inside_a_record();
                 Ending::Done(Answer::Read(seen))
             }
@@ -128,9 +144,9 @@ impl Client {
 }
 
 /// More bytes of one answer.
-fn add(seen: &mut Seen, cursor: &mut Cursor, data: &[u8]) {
-    seen.bytes += data.len() as u64;
-    match cursor.parser.take(data) {
+fn add(seen: &mut Seen, format: Format, cursor: &mut Cursor, data: &[u8]) {
+    seen.bytes += format.stored_bytes(data);
+    match cursor.parser.take_as(format, data) {
         Ok(tags) => {
             for tag in tags {
                 cursor.before = cursor.before.map(|before| before.then(tag));

@@ -4,7 +4,8 @@ use super::Actor;
 
 pub(super) async fn run(mut actor: Actor) {
     while actor.goes_on().await {
-        let (log, append) = (actor.any_log(), actor.fresh());
+        let log = actor.any_log();
+        let append = actor.fresh(&log);
         actor.client.append(actor.node, &log, append).await;
     }
 }

@@ -22,7 +22,7 @@ pub(super) async fn run(mut actor: Actor) {
         match actor.dice.random_range(0..20) {
             0..7 => {
                 let stream = actor.any_in(&bucket);
-                let mut create = actor.birth();
+                let mut create = actor.birth(&stream);
                 create.in_bucket = actor.one_in(2);
                 actor.client.create(actor.node, &stream, create).await;
             }
@@ -75,7 +75,7 @@ impl Actor {
         self.client.bucket(self.node, bucket, BucketOp::Drop).await;
         if self.one_in(2) {
             let stream = self.any_in(bucket);
-            let mut create = self.birth();
+            let mut create = self.birth(&stream);
             create.in_bucket = self.one_in(2);
             self.client.create(self.node, &stream, create).await;
         }

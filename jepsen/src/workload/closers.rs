@@ -24,7 +24,7 @@ pub(super) async fn run(mut actor: Actor) {
             1 => {
                 let last = Append {
                     close: true,
-                    ..actor.fresh()
+                    ..actor.fresh(&stream)
                 };
                 actor.client.append(actor.node, &stream, last).await
             }
@@ -37,7 +37,7 @@ pub(super) async fn run(mut actor: Actor) {
                 let last = Append {
                     close: true,
                     producer,
-                    ..actor.fresh()
+                    ..actor.fresh(&stream)
                 };
                 let ending = actor.client.append(actor.node, &stream, last.clone()).await;
                 // The same tuple closes once, however often it is said.
@@ -56,7 +56,7 @@ pub(super) async fn run(mut actor: Actor) {
                 });
                 let append = Append {
                     producer,
-                    ..actor.fresh()
+                    ..actor.fresh(&stream)
                 };
                 let ending = actor.client.append(actor.node, &stream, append).await;
                 if !matches!(ending, Ending::Refused(_)) {
@@ -71,14 +71,14 @@ pub(super) async fn run(mut actor: Actor) {
                 actor.client.read_to_tail(actor.node, &stream, &mut cursor, false).await
             }
             _ => {
-                let append = actor.fresh();
+                let append = actor.fresh(&stream);
                 actor.client.append(actor.node, &stream, append).await
             }
         };
         match ending {
             Ending::Refused(Refusal::Closed { .. }) => (number, seq) = (number + 1, 0),
             Ending::Refused(Refusal::NotFound) => {
-                let create = actor.birth();
+                let create = actor.birth(&stream);
                 actor.client.create(actor.node, &stream, create).await;
             }
             _ => {}

@@ -19,7 +19,7 @@ pub(super) async fn run(mut actor: Actor) {
         };
         let append = Append {
             if_match: Some(etag),
-            ..actor.fresh()
+            ..actor.fresh(&log)
         };
         if let Ending::Done(Answer::Appended { etag: Some(etag), .. }) =
             actor.client.append(actor.node, &log, append).await

@@ -10,7 +10,8 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::{Actor, Stage};
-use crate::client::{CONTENT_TYPE, Client};
+use crate::client::Client;
+use crate::format::Format;
 use crate::history::{Append, Create, Ending, Fork, Refusal};
 use crate::record::LEN_MIN;
 
@@ -65,7 +66,7 @@ pub(super) async fn run(mut actor: Actor) {
             3..12 if !own.is_empty() => {
                 let which = actor.dice.random_range(0..own.len());
                 if own[which].state == State::There {
-                    let append = append(&mut actor.client);
+                    let append = append(&mut actor.client, &own[which].name);
                     actor.client.append(actor.node, &own[which].name, append).await;
                 }
             }
@@ -79,11 +80,11 @@ pub(super) async fn run(mut actor: Actor) {
     }
 }
 
-fn append(client: &mut Client) -> Append {
+fn append(client: &mut Client, stream: &str) -> Append {
     Append {
         tag: Some(client.tag()),
         len: LEN_MIN,
-        content_type: CONTENT_TYPE.into(),
+        content_type: Format::of(stream).content_type().into(),
         ..Append::default()
     }
 }
@@ -95,9 +96,9 @@ fn any(actor: &mut Actor) -> Option<Arc<str>> {
     streams.get(which).cloned()
 }
 
-/// Creates a stream: mostly as a fork of any other.
+/// Creates a stream: mostly as a fork of any other of its form.
 async fn begin(actor: &mut Actor, name: &Arc<str>) -> State {
-    let source = any(actor).filter(|source| source != name);
+    let source = any(actor).filter(|source| source != name && Format::of(source) == Format::of(name));
     let ending = match source {
         Some(source) if !actor.one_in(5) => {
             let offset = actor.dice.random_bool(0.5).then(|| actor.dice.random_range(0..6));
@@ -115,7 +116,7 @@ async fn begin(actor: &mut Actor, name: &Arc<str>) -> State {
         _ => {
             let create = Create {
                 len: LEN_MIN,
-                ..actor.birth()
+                ..actor.birth(name)
             };
             actor.client.create(actor.node, name, create).await
         }

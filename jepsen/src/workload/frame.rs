@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{REBORN, SNAPPED, Stage, forkers};
-use crate::client::{CONTENT_TYPE, Client};
+use super::{REBORN, SNAPPED, Stage, forkers, keepers};
+use crate::client::Client;
+use crate::format::Format;
 use crate::history::{Append, Create, Ending};
 use crate::record::LEN_MIN;
 
@@ -18,12 +19,11 @@ pub async fn opening(client: &mut Client, stage: &Stage) -> bool {
         for attempt in 0..TRIES {
             let tag = Some(client.tag());
             let create = Create {
-                content_type: CONTENT_TYPE.into(),
+                content_type: Format::of(&log).content_type().into(),
                 closed: false,
                 tag,
                 len: LEN_MIN,
-                ttl_s: None,
-                in_bucket: false,
+                ..Create::default()
             };
             if let Ending::Done(_) = client.create(attempt as usize % stage.nodes, &log, create).await {
                 created = true;
@@ -47,7 +47,7 @@ pub async fn last_look(client: &mut Client, stage: &Stage) {
             let append = Append {
                 tag,
                 len: LEN_MIN,
-                content_type: CONTENT_TYPE.into(),
+                content_type: Format::of(&log).content_type().into(),
                 ..Append::default()
             };
             client.append(node, &log, append).await;
@@ -58,6 +58,8 @@ pub async fn last_look(client: &mut Client, stage: &Stage) {
         for node in 0..stage.nodes {
             if stream.starts_with(SNAPPED) || stream.starts_with(REBORN) {
                 client.bootstrap(node, &stream, false).await;
+            } else if keepers::is_kept(&stream) {
+                keepers::from_where_it_begins(client, node, &stream, keepers::ZERO).await;
             } else {
                 let mut cursor = client.from_the_beginning();
                 client.read_to_tail(node, &stream, &mut cursor, false).await;

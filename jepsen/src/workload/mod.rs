@@ -2,9 +2,9 @@
 //!
 //! One async function per client and kind. Streams are named by family: `log-…` live for the whole run, `closing-…` are
 //! closed one after the other, `ephemeral-…` are deleted and created again, `mortal-…` end when nobody uses them,
-//! `snapped-…` and `reborn-…` are read through snapshots, the latter deleted and created again, `tree-…` are forked. A
-//! client ends when the stage says that it is
-//! over, at the latest one deadline later.
+//! `snapped-…` and `reborn-…` are read through snapshots, the latter deleted and created again, `tree-…` are forked,
+//! `fleeting-…` end at a moment, `kept-…` and those of the bucket `keeping` forget. Of each family some are bytes, some text and some JSON, by the number in their names ([`Format`]). A client ends when the
+//! stage says that it is over, at the latest one deadline later.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use crate::client::{CONTENT_TYPE, Client};
+use crate::client::Client;
+use crate::format::Format;
 use crate::history::{Append, Create};
 use crate::record::LEN_MIN;
 
@@ -24,6 +25,7 @@ mod closers;
 mod conditional;
 mod forkers;
 mod frame;
+mod keepers;
 mod mortals;
 mod producers;
 mod readers;
@@ -68,6 +70,8 @@ pub enum Kind {
     Snapshotters,
     /// The same with streams that are deleted now and then.
     MortalSnapshotters,
+    /// Append to, read and follow streams that forget.
+    Keepers,
     /// Fork streams of their own and of each other, and forks; append to all, read all, delete some, begin anew.
     Forkers,
 }
@@ -137,6 +141,7 @@ impl Workload {
             Kind::Snapshotters => snapshotters::run(actor, false).await,
             Kind::MortalSnapshotters => snapshotters::run(actor, true).await,
             Kind::Forkers => forkers::run(actor).await,
+            Kind::Keepers => keepers::run(actor).await,
         }
     }
 }
@@ -235,6 +240,16 @@ pub fn mortal_snapshotters(clients: u32) -> Workload {
 #[must_use]
 pub fn forkers(clients: u32) -> Workload {
     Workload::new(Kind::Forkers, clients)
+}
+
+/// Users of streams that forget, this many.
+#[must_use]
+pub fn keepers(clients: u32) -> Workload {
+    Workload {
+        // Short ones only: one long record would be all that a stream keeps.
+        long_one_in: 0,
+        ..Workload::new(Kind::Keepers, clients)
+    }
 }
 
 /// What all clients of a run share. Cheap to clone; all clones are one.
@@ -340,26 +355,25 @@ impl Actor {
     }
 
     /// A record nobody has written yet, to be appended.
-    fn fresh(&mut self) -> Append {
+    fn fresh(&mut self, stream: &str) -> Append {
         let tag = Some(self.client.tag());
         Append {
             tag,
             len: self.len(),
-            content_type: CONTENT_TYPE.into(),
+            content_type: Format::of(stream).content_type().into(),
             ..Append::default()
         }
     }
 
     /// A stream to be created, that begins with a record nobody has written yet: so every life of it can be told.
-    fn birth(&mut self) -> Create {
+    fn birth(&mut self, stream: &str) -> Create {
         let tag = Some(self.client.tag());
         Create {
-            content_type: CONTENT_TYPE.into(),
+            content_type: Format::of(stream).content_type().into(),
             closed: false,
             tag,
             len: self.len(),
-            ttl_s: None,
-            in_bucket: false,
+            ..Create::default()
         }
     }
 }

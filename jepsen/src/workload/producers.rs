@@ -49,7 +49,7 @@ pub(super) async fn run(mut actor: Actor, zombie: bool) {
                     epoch: life.epoch,
                     seq: life.seq,
                 }),
-                ..actor.fresh()
+                ..actor.fresh(&log)
             },
         };
         let ending = actor.client.append(actor.node, &log, append.clone()).await;

@@ -14,7 +14,7 @@ pub(super) async fn run(mut actor: Actor) {
         let ending = match actor.dice.random_range(0..10) {
             0 => actor.client.delete(actor.node, &stream).await,
             1 => {
-                let create = actor.birth();
+                let create = actor.birth(&stream);
                 actor.client.create(actor.node, &stream, create).await
             }
             2..5 => {
@@ -24,12 +24,12 @@ pub(super) async fn run(mut actor: Actor) {
             }
             5 => actor.client.head(actor.node, &stream).await,
             _ => {
-                let append = actor.fresh();
+                let append = actor.fresh(&stream);
                 actor.client.append(actor.node, &stream, append).await
             }
         };
         if ending == Ending::Refused(Refusal::NotFound) {
-            let create = actor.birth();
+            let create = actor.birth(&stream);
             actor.client.create(actor.node, &stream, create).await;
         }
     }

@@ -7,7 +7,8 @@ use crate::history::Append;
 
 pub(super) async fn run(mut actor: Actor) {
     while actor.goes_on().await {
-        let (log, append) = (actor.any_log(), actor.fresh());
+        let log = actor.any_log();
+        let append = actor.fresh(&log);
         // A little in the past by the dice: the later of two writers often has the smaller number.
         let late_ms = actor.dice.random_range(0..50);
         let now_ms = actor.client.transport.now_ns() / 1_000_000;

@@ -1,4 +1,4 @@
-//! Streams that are read from snapshots: append, bootstrap, publish what is known, read on; where everything is reborn,
+//! Streams that are read from snapshots: append, bootstrap, publish what is known, let go of it, read on; where everything is reborn,
 //! delete, too.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub(super) async fn run(mut actor: Actor, mortal: bool) {
         let node = actor.node;
         let ending = match actor.dice.random_range(0..20) {
             0..8 => {
-                let append = actor.fresh();
+                let append = actor.fresh(&stream);
                 actor.client.append(node, &stream, append).await
             }
             8..12 => {
@@ -34,6 +34,11 @@ pub(super) async fn run(mut actor: Actor, mortal: bool) {
                 None => continue,
             },
             16 => actor.client.newest(node, &stream).await,
+            // Lets go of what somebody has, or has not, published a snapshot for.
+            18 => match known.get(&stream) {
+                Some((known, _)) => actor.client.trim(node, &stream, &known.offset).await,
+                None => continue,
+            },
             17 if mortal => actor.client.delete(node, &stream).await,
             // Whoever reads on in a stream that may be another by now learns nothing.
             _ if mortal => continue,
@@ -44,7 +49,7 @@ pub(super) async fn run(mut actor: Actor, mortal: bool) {
         };
         if ending == Ending::Refused(Refusal::NotFound) {
             known.remove(&stream);
-            let create = actor.birth();
+            let create = actor.birth(&stream);
             actor.client.create(node, &stream, create).await;
         }
     }

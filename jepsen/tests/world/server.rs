@@ -134,7 +134,8 @@ impl Server {
         if let Some(dead) = self.dead.get(&name).filter(|_| self.bug == Bug::BringsBackTheDead) {
             stream.bytes.clone_from(&dead.bytes);
         }
-        stream.bytes.extend_from_slice(request.body());
+        let body = stored(&stream.content_type, request.body());
+        stream.bytes.extend_from_slice(&body);
         let answer = empty(stream.answer(201));
         self.streams.insert(name, stream);
         answer
@@ -199,7 +200,8 @@ impl Server {
         stream.closed = close;
         stream.closed_by = tuple.filter(|_| close);
         stream.before = stream.bytes.len();
-        stream.bytes.extend_from_slice(request.body());
+        let body = stored(&stream.content_type, request.body());
+        stream.bytes.extend_from_slice(&body);
         let answer = empty(stream.answer(status));
         if slip {
             stream.bytes.truncate(stream.before);
@@ -244,13 +246,18 @@ impl Server {
         if from > tail {
             return problem(400, "offset_beyond_tail");
         }
-        let end = tail.min(from + self.chunk);
+        let json = stream.content_type == JSON;
+        let mut end = tail.min(from + self.chunk);
+        // Messages are never cut.
+        while json && end < tail && stream.bytes[end - 1] != b'\n' {
+            end += 1;
+        }
         let mut bytes = stream.bytes[from..end].to_vec();
         let mut next = end;
         if let Some(byte) = bytes.first_mut().filter(|_| self.slips(Bug::ServesDamage)) {
             *byte ^= 1;
         }
-        if local && self.slips(Bug::ShowsTheUncommitted) && end == stream.bytes.len() && from == 0 {
+        if local && !json && self.slips(Bug::ShowsTheUncommitted) && end == stream.bytes.len() && from == 0 {
             let again = bytes.clone();
             bytes.extend_from_slice(
                 &again[..again
@@ -263,7 +270,11 @@ impl Server {
         }
         let mut answer = Response::builder()
             .status(200)
+            .header("Content-Type", &stream.content_type)
             .header("Stream-Next-Offset", offset(next));
+        if json {
+            bytes = array(&bytes);
+        }
         if end == tail {
             answer = answer.header("Stream-Up-To-Date", "true");
             if stream.closed && !stale {
@@ -272,6 +283,33 @@ impl Server {
         }
         answer.body(bytes.into()).expect("the headers are in order")
     }
+}
+
+const JSON: &str = "application/json";
+
+/// A body as it is stored: of JSON, messages without blanks, a line feed behind each. The workloads send one at a time.
+fn stored(content_type: &str, body: &Bytes) -> Bytes {
+    if content_type != JSON || body.is_empty() {
+        return body.clone();
+    }
+    let mut in_string = false;
+    let solid = body.iter().copied().filter(|byte| {
+        in_string ^= *byte == b'"';
+        in_string || !byte.is_ascii_whitespace()
+    });
+    let solid: Vec<u8> = solid.collect();
+    let flat = solid.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    [flat.unwrap_or(&solid), b"\n"].concat().into()
+}
+
+/// Stored messages as one array.
+fn array(stored: &[u8]) -> Vec<u8> {
+    let messages: Vec<&[u8]> = stored.split_inclusive(|byte| *byte == b'\n').collect();
+    let messages: Vec<&[u8]> = messages
+        .iter()
+        .map(|message| message.strip_suffix(b"\n").unwrap_or(message))
+        .collect();
+    [&b"["[..], &messages.join(&b','), b"]"].concat()
 }
 
 fn header(request: &Request<Bytes>, name: &str) -> Option<String> {

@@ -16,6 +16,7 @@ mod forks_under_partitions;
 mod leader_churn;
 mod minority_partition;
 mod power_loss;
+mod retention;
 mod rolling_restart;
 mod rough_network;
 mod snapshot_catch_up;
@@ -35,7 +36,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ALL: [Entry; 23] = [
+pub const ALL: [Entry; 24] = [
     Entry {
         name: "fair-weather",
         about: "nothing goes wrong",
@@ -105,6 +106,11 @@ pub const ALL: [Entry; 23] = [
         name: "expiry-under-clock-chaos",
         about: "clocks are wrong by anything while streams end, and none comes back",
         scenario: |_| expiry::expiry_under_clock_chaos(),
+    },
+    Entry {
+        name: "streams-forget",
+        about: "streams forget by size and by age while leaders change and clocks are a little wrong",
+        scenario: |_| retention::streams_forget(),
     },
     Entry {
         name: "forgotten-votes",

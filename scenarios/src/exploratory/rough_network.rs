@@ -13,6 +13,7 @@ use crate::scenario::Scenario;
 pub(super) fn rough_network() -> Scenario {
     let long = |whom| Fault::SlowLink {
         whom,
+        to: None,
         delay: millis(80),
         jitter: millis(150),
     };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jepsen::workload::{Kind, Workload};
 use net::dice::Dice;
+use node::config::OnSnapshot;
 use rand::RngExt;
 use sim::cluster::Shape;
 use sim::fault::{Fault, Whom};
@@ -32,8 +33,84 @@ pub(super) fn swarm(dice: &Dice) -> Scenario {
         let workload = Workload::new(Kind::Tailers, tailers.random_range(1..=3));
         scenario.clients.push(workload.thinking(millis(10)..millis(200)));
     }
+    others(&mut scenario, dice);
     scenario.nemeses = nemeses(throw, nodes, groups);
+    scenario.nemeses.extend(clocks(dice));
+    scenario.nemeses.extend(links(dice));
     scenario
+}
+
+/// Those who have streams of their own, in a quarter of the runs each. Each kind throws dice of its own, so that none of
+/// them shifts what the others do.
+fn others(scenario: &mut Scenario, dice: &Dice) {
+    let kinds = [
+        ("mortals", Kind::Mortals, 4),
+        ("snapshotters", Kind::Snapshotters, 3),
+        ("mortal snapshotters", Kind::MortalSnapshotters, 3),
+        ("forkers", Kind::Forkers, 4),
+        ("bucketeers", Kind::Bucketeers, 3),
+        ("keepers", Kind::Keepers, 4),
+    ];
+    for (name, kind, most) in kinds {
+        let throw = &mut dice.stream(&format!("swarm: {name}"));
+        if !throw.random_bool(0.25) {
+            continue;
+        }
+        let slow = throw.random_range(100..500);
+        let mut workload = Workload::new(kind, throw.random_range(1..=most)).thinking(millis(slow / 20)..millis(slow));
+        workload.long_one_in = 0;
+        scenario.clients.push(workload);
+        let http = &mut scenario.shape.config.http;
+        match kind {
+            Kind::Snapshotters | Kind::MortalSnapshotters => {
+                http.snapshot_part = 1 << throw.random_range(10..14);
+                if throw.random_bool(0.5) {
+                    http.on_snapshot = OnSnapshot::Trim;
+                }
+            }
+            // So that attempts are given up within the run.
+            Kind::Forkers => http.request_deadline = Duration::from_secs(3),
+            _ => {}
+        }
+    }
+}
+
+/// In some runs clocks are wrong by a little or by hours.
+fn clocks(dice: &Dice) -> Option<Box<dyn Nemesis>> {
+    let throw = &mut dice.stream("swarm: wrong clocks");
+    throw.random_bool(0.2).then(|| {
+        let most = [500, 5_000, 10_000_000][throw.random_range(0..3)];
+        let mut skew = |whom| Fault::ClockSkew {
+            whom,
+            by_ms: throw.random_range(-most..=most),
+        };
+        let hurts = [skew(Whom::Anyone), skew(Whom::AMinority), skew(Whom::LeaderOf(0))];
+        Box::new(hurt_and_mend(hurts)) as Box<dyn Nemesis>
+    })
+}
+
+/// In some runs one link is slow, or what comes in is held back.
+fn links(dice: &Dice) -> Option<Box<dyn Nemesis>> {
+    let throw = &mut dice.stream("swarm: links");
+    throw.random_bool(0.2).then(|| {
+        let hurts = [
+            Fault::SlowLink {
+                whom: Whom::LeaderOf(0),
+                to: Some(Whom::FollowerOf(0)),
+                delay: millis(throw.random_range(1..300)),
+                jitter: millis(throw.random_range(1..300)),
+            },
+            Fault::Clog {
+                from: Whom::Everyone,
+                to: Whom::Anyone,
+            },
+            Fault::Clog {
+                from: Whom::FollowerOf(0),
+                to: Whom::LeaderOf(0),
+            },
+        ];
+        Box::new(hurt_and_mend(hurts)) as Box<dyn Nemesis>
+    })
 }
 
 fn set_up(scenario: &mut Scenario, throw: &mut impl RngExt) {
@@ -148,6 +225,7 @@ fn hurt(throw: &mut impl RngExt, groups: u32) -> Fault {
         },
         14 => Fault::SlowLink {
             whom: anyone,
+            to: None,
             delay: ms(throw, 200),
             jitter: ms(throw, 300),
         },

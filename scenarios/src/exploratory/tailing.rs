@@ -34,6 +34,8 @@ pub(super) fn recreate_under_tail() -> Scenario {
         Fault::Freeze(Whom::Anyone),
     ];
     Scenario {
+        // One of each form.
+        streams: 3,
         clients: vec![recreators(5), tailers(6), appenders(1)],
         nemeses: vec![Box::new(hurt_and_mend(hurts).calm_ms(1000..5000).harm_ms(300..2000))],
         ..Scenario::new("recreate-under-tail")

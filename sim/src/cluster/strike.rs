@@ -2,6 +2,7 @@
 //!
 //! A fault names a role; what is kept of it, in the trace and for a replay, is the settled form.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -106,15 +107,19 @@ impl Cluster {
             }
             Fault::OneWay { from, to } => self.ways(from, to, |a, b| self.0.net.cut_one_way(a, b)),
             Fault::Clog { from, to } => self.ways(from, to, |a, b| self.0.net.clog(a, b)),
-            Fault::SlowLink { whom, delay, jitter } => each(whom, &|id| {
-                let host = self.machine(id).host;
-                for other in self.everyone().filter(|other| *other != host) {
-                    let mut link = self.0.net.link(host, other);
-                    link.latency = *delay;
-                    link.jitter = *jitter;
-                    self.0.net.set_link(host, other, link);
+            Fault::SlowLink {
+                whom,
+                to,
+                delay,
+                jitter,
+            } => {
+                for (from, to) in self.links(whom, to.as_ref()) {
+                    let mut link = self.0.net.link(from, to);
+                    link.latency += *delay;
+                    link.jitter += *jitter;
+                    self.0.net.set_link_one_way(from, to, link);
                 }
-            }),
+            }
             Fault::LossyLink {
                 whom,
                 loss_ppm,
@@ -199,6 +204,17 @@ impl Cluster {
             .chain(self.0.clients.iter().copied())
     }
 
+    /// Both directions of every link between these nodes and everyone else, or only those nodes; each direction once.
+    fn links(&self, whom: &Whom, to: Option<&Whom>) -> BTreeSet<(HostId, HostId)> {
+        let hosts = |whom: &Whom| -> Vec<HostId> { ids(whom).iter().map(|id| self.machine(*id).host).collect() };
+        let others = to.map_or_else(|| self.everyone().collect(), hosts);
+        let pairs = hosts(whom)
+            .into_iter()
+            .flat_map(|host| others.iter().map(move |other| (host, *other)));
+        let apart = pairs.filter(|(host, other)| host != other);
+        apart.flat_map(|(host, other)| [(host, other), (other, host)]).collect()
+    }
+
     fn ways(&self, from: &Whom, to: &Whom, close: impl Fn(HostId, HostId)) {
         for a in ids(from) {
             for b in ids(to).into_iter().filter(|b| *b != a) {
@@ -217,5 +233,39 @@ fn ids(whom: &Whom) -> Vec<u32> {
     match whom {
         Whom::Nodes(ids) => ids.clone(),
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Shape;
+    use crate::engine::{Engine, Options};
+    use crate::net::NetOptions;
+
+    #[test]
+    fn a_slow_link_is_slower_than_it_was_by_what_is_said_and_the_others_are_not() {
+        let ms = Duration::from_millis;
+        let usual = NetOptions::default().link;
+        let engine = Engine::new(1, Options::default());
+        let cluster = Cluster::new(&engine.control(), Shape::of(3, 1), NetOptions::default());
+        let slower = |from: u32, to: u32| {
+            let (from, to) = (cluster.machine(from).host, cluster.machine(to).host);
+            let link = cluster.0.net.link(from, to);
+            (link.latency - usual.latency, link.jitter - usual.jitter)
+        };
+        let slow = |whom, to| Fault::SlowLink {
+            whom,
+            to,
+            delay: ms(20),
+            jitter: ms(7),
+        };
+        cluster.strike(slow(Whom::node(1), Some(Whom::node(2))));
+        assert_eq!([slower(1, 2), slower(2, 1)], [(ms(20), ms(7)); 2]);
+        assert_eq!([slower(1, 3), slower(2, 3)], [(ms(0), ms(0)); 2]);
+        cluster.strike(slow(Whom::Everyone, None));
+        assert_eq!([slower(1, 2), slower(3, 2)], [(ms(40), ms(14)), (ms(20), ms(7))]);
+        cluster.strike(Fault::Heal);
+        assert_eq!(slower(1, 2), (ms(0), ms(0)));
     }
 }
