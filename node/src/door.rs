@@ -1,10 +1,18 @@
 //! Who comes in: connections are accepted, told apart by their first bytes, and handed to whom they came for.
 //!
 //! One port serves clients, peers and operators; a second one, where it is set, does the same on another address, say on
-//! a network that only peers and operators reach. Clients have a bound, and so has everybody who has not yet said a word;
-//! peers have neither beyond that, so that no crowd of clients keeps a node out of its cluster.
+//! a network that only peers and operators reach. Clients have a bound, and so has everybody who has not yet said a word:
+//! where there are too many of those the one who has been silent for longest has to go. So no crowd keeps a node out of its
+//! cluster, whether it talks or not.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use hyper::service::service_fn;
 use net::{
@@ -15,7 +23,7 @@ use tokio::sync::Semaphore;
 
 use crate::{config, http::Http, peer};
 
-/// Connections that have not yet shown what they are.
+/// Connections that have not yet shown what they are, on each listener.
 const NEWCOMERS_MAX: usize = 1024;
 
 /// The pause after the system refused to accept, which is mostly for want of file descriptors.
@@ -131,13 +139,8 @@ async fn accept(
     cut: Shutdown,
     clients: Arc<Semaphore>,
 ) {
-    let newcomers = Arc::new(Semaphore::new(NEWCOMERS_MAX));
+    let newcomers = Arc::new(Newcomers::new(NEWCOMERS_MAX));
     loop {
-        let place = newcomers
-            .clone()
-            .acquire_owned()
-            .await
-            .expect("the semaphore is never closed");
         let accepted = tokio::select! {
             biased;
             () = shutdown.begun() => return,
@@ -152,6 +155,7 @@ async fn accept(
             }
         };
         let (inside, shutdown, cut, clients) = (inside.clone(), shutdown.clone(), cut.clone(), clients.clone());
+        let newcomer = newcomers.enter();
         drop(rt::spawn("connection", async move {
             // Small answers must not wait for the acknowledgement of the one before.
             if let Err(error) = stream.set_nodelay(true) {
@@ -160,9 +164,10 @@ async fn accept(
             let sniffed = tokio::select! {
                 biased;
                 () = shutdown.begun() => return,
+                () = newcomer.out.begun() => return tracing::debug!("a silent connection made room for others"),
                 sniffed = serve::sniff(stream, inside.first_patience) => sniffed,
             };
-            drop(place);
+            drop(newcomer);
             let sniffed = match sniffed {
                 Ok(sniffed) => sniffed,
                 Err(error) => return tracing::debug!(%error, "a connection said nothing"),
@@ -173,6 +178,65 @@ async fn accept(
                 () = inside.serve(sniffed, &shutdown, &clients) => {}
             }
         }));
+    }
+}
+
+/// The connections of which nobody knows yet what they are.
+struct Newcomers {
+    max: usize,
+    inner: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// How many ever came.
+    came: u64,
+    /// The word to go, for each by its number: the oldest first.
+    out: BTreeMap<u64, Shutdown>,
+}
+
+/// One of them; dropped, it is none any more.
+struct Newcomer {
+    newcomers: Arc<Newcomers>,
+    number: u64,
+    /// The word to go.
+    out: Shutdown,
+}
+
+impl Newcomers {
+    fn new(max: usize) -> Self {
+        Self {
+            max,
+            inner: Mutex::default(),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more, for whom the oldest has to go if there are too many.
+    fn enter(self: &Arc<Self>) -> Newcomer {
+        let out = Shutdown::new();
+        let mut waiting = self.waiting();
+        let number = waiting.came;
+        waiting.came += 1;
+        waiting.out.insert(number, out.clone());
+        let oldest = (waiting.out.len() > self.max)
+            .then(|| waiting.out.pop_first())
+            .flatten();
+        drop(waiting);
+        if let Some((_, oldest)) = oldest {
+            oldest.begin();
+        }
+        let newcomers = self.clone();
+        Newcomer { newcomers, number, out }
+    }
+}
+
+impl Drop for Newcomer {
+    fn drop(&mut self) {
+        self.newcomers.waiting().out.remove(&self.number);
     }
 }
 
@@ -200,5 +264,26 @@ impl Inside {
             Err(error) if error.is_everyday() => tracing::trace!(%error, "a connection ended"),
             Err(error) => tracing::debug!(%error, "a connection ended"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_newcomer_goes_when_there_are_too_many() {
+        let newcomers = Arc::new(Newcomers::new(2));
+        let (first, second) = (newcomers.enter(), newcomers.enter());
+        assert!(!first.out.is_begun());
+        let third = newcomers.enter();
+        assert!(first.out.is_begun() && !second.out.is_begun() && !third.out.is_begun());
+        // Who has said what it is makes room, and is not told to go.
+        drop((first, second));
+        let fourth = newcomers.enter();
+        assert!(!third.out.is_begun() && !fourth.out.is_begun());
+        assert_eq!(newcomers.waiting().out.len(), 2);
+        drop((third, fourth));
+        assert!(newcomers.waiting().out.is_empty());
     }
 }

@@ -313,20 +313,9 @@ impl Reading {
     /// When they cannot be had.
     pub async fn next(&mut self) -> Result<Bytes, Broken> {
         if self.fetched.is_empty() {
-            self.fetched = self.fetch(self.at, self.plan.end).await?.into();
+            self.fetched = detached(self.fetch(self.at, self.plan.end).await?);
         }
-        let mut bytes = self.fetched.pop_front().unwrap_or_default();
-        if bytes.len() < SHORT_BYTES && self.fetched.front().is_some_and(|next| next.len() < SHORT_BYTES) {
-            let mut together = BytesMut::with_capacity(TOGETHER_BYTES);
-            together.extend_from_slice(&bytes);
-            while let Some(short) = self
-                .fetched
-                .pop_front_if(|next| next.len() < SHORT_BYTES && together.len() + next.len() <= TOGETHER_BYTES)
-            {
-                together.extend_from_slice(&short);
-            }
-            bytes = together.freeze();
-        }
+        let bytes = self.fetched.pop_front().unwrap_or_default();
         self.at = Offset(self.at.0 + bytes.len() as u64);
         Ok(bytes)
     }
@@ -387,5 +376,72 @@ impl Reading {
     pub(crate) async fn fetch(&self, at: Offset, to: Offset) -> Result<Vec<Bytes>, Broken> {
         let to = Offset(at.0.saturating_add(self.piece)).min(to);
         self.lineage.read(at, to).await
+    }
+}
+
+/// The same bytes, in pieces that keep about as much memory as they have bytes. Who is handed them may be slow to let go of
+/// them, and what comes out of the tail cache is a part of a whole append, or of all that came with it: a slow reader
+/// would keep that long after the cache has let it go.
+fn detached(pieces: Vec<Bytes>) -> VecDeque<Bytes> {
+    let mut detached = VecDeque::new();
+    let mut together = BytesMut::new();
+    for piece in pieces {
+        let short = piece.len() < SHORT_BYTES;
+        let fits = short && together.len() + piece.len() <= TOGETHER_BYTES;
+        if !fits && !together.is_empty() {
+            detached.push_back(std::mem::take(&mut together).freeze());
+        }
+        match short {
+            true => together.extend_from_slice(&piece),
+            // Nobody else has it: it was read from the journal just now.
+            false if piece.is_unique() => detached.push_back(piece),
+            false => detached.push_back(Bytes::copy_from_slice(&piece)),
+        }
+    }
+    if !together.is_empty() {
+        detached.push_back(together.freeze());
+    }
+    detached
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_handed_out_keeps_no_more_memory_than_it_has_bytes() {
+        let whole = Bytes::from((0..1_000_000_u32).map(|at| at as u8).collect::<Vec<_>>());
+        let parts = |parts: &[(usize, usize)]| -> Vec<Bytes> {
+            parts.iter().map(|(from, to)| whole.slice(*from..*to)).collect()
+        };
+        for (pieces, lens) in [
+            (parts(&[(0, 10)]), vec![10]),
+            (parts(&[(0, SHORT_BYTES)]), vec![SHORT_BYTES]),
+            (parts(&[(0, 10), (10, 30), (30, 300_030)]), vec![30, 300_000]),
+            (
+                parts(&[(0, 300_000), (300_000, 300_001), (300_001, 300_003)]),
+                vec![300_000, 3],
+            ),
+            (parts(&[(0, 0), (0, 7)]), vec![7]),
+            (
+                (0..10).map(|n| whole.slice(n * 10_000..(n + 1) * 10_000)).collect(),
+                vec![60_000, 40_000],
+            ),
+        ] {
+            let bytes = pieces.concat();
+            let detached = detached(pieces);
+            assert_eq!(detached.iter().map(Bytes::len).collect::<Vec<_>>(), lens);
+            assert_eq!(detached.iter().flatten().copied().collect::<Vec<_>>(), bytes);
+            let memory = whole.as_ptr_range();
+            assert!(detached.iter().all(|piece| !memory.contains(&piece.as_ptr())));
+        }
+        assert!(detached(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn what_nobody_else_has_is_not_copied() {
+        let own = Bytes::from(vec![7; 100_000]).slice(1..);
+        let at = own.as_ptr();
+        assert_eq!(detached(vec![own]).pop_front().expect("a piece").as_ptr(), at);
     }
 }

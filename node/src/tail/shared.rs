@@ -42,6 +42,8 @@ pub(crate) struct Event {
     pub(crate) data_len: usize,
     /// Where the reader stands after it.
     pub(crate) next: Offset,
+    /// Up to where the stream was looked at for it. What lies between waits for what follows.
+    pub(crate) seen: Offset,
     /// The cursor it tells.
     pub(crate) cursor: u64,
     /// Whether it is the stream's last.
@@ -110,6 +112,7 @@ mod tests {
             whole: vec![b'x'; len].into(),
             data_len: len,
             next: Offset(0),
+            seen: Offset(0),
             cursor: 0,
             last: false,
         }

@@ -134,6 +134,7 @@ fn an_event_is_made_once_for_all_and_not_kept_for_one() {
             whole: "event".into(),
             data_len: 0,
             next: Offset(5),
+            seen: Offset(5),
             cursor: 0,
             last: false,
         })

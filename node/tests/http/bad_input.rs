@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use net::rt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::server::{Server, TEXT, code, listen, with_config, with_server};
 
@@ -330,5 +330,107 @@ fn an_unknown_method_is_405_and_names_the_known_ones() {
             (nowhere.status().as_u16(), code(&nowhere).as_str()),
             (404, "route_not_found")
         );
+    });
+}
+
+#[test]
+fn a_crowd_that_says_nothing_keeps_nobody_out() {
+    // More than may be newcomers at once.
+    const SILENT: usize = 1100;
+    with_config(
+        |config| config.http.header_timeout = Duration::from_secs(120),
+        async |server: &Server| {
+            let mut silent = Vec::new();
+            for _ in 0..SILENT {
+                silent.push(server.connect().await);
+            }
+            let answer = rt::timeout(SOON, server.call_at("GET", "/healthz", &[], b"")).await;
+            assert_eq!(answer.expect("heard among the silent").status(), 200);
+            // Who came first has gone for the others, who stay.
+            let mut buffer = [0; 1];
+            let first = rt::timeout(SOON, silent[0].read(&mut buffer)).await;
+            assert!(matches!(first, Ok(Ok(0) | Err(_))), "{first:?}");
+            let last = silent.last_mut().expect("some");
+            assert!(
+                rt::timeout(Duration::from_millis(100), last.read(&mut buffer))
+                    .await
+                    .is_err()
+            );
+        },
+    );
+}
+
+#[test]
+fn a_prefix_is_no_pattern_and_a_page_is_asked_for_in_plain_words() {
+    with_server(async |server: &Server| {
+        for name in ["a%2A", "ab", "%5Bab%5D", "a%3Fb", "b%25"] {
+            server.create(&format!("demo/{name}")).await;
+        }
+        let overlong = "x".repeat(2000);
+        let overlong = overlong.as_str();
+        let list = async |query: &str| {
+            let answer = server.call_at("GET", &format!("/demo/streams?{query}"), &[], b"").await;
+            if answer.status() != 200 {
+                return Err((answer.status().as_u16(), code(&answer)));
+            }
+            let page: serde_json::Value = serde_json::from_slice(answer.body()).expect("JSON");
+            let names = page["streams"].as_array().expect("a list").iter();
+            Ok(names
+                .map(|stream| stream["stream_id"].as_str().expect("text").to_owned())
+                .collect::<Vec<_>>()
+                .join(" "))
+        };
+        let all = "[ab] a* a?b ab b%";
+        for (query, expected) in [
+            ("", all),
+            ("prefix=", all),
+            ("prefix=*", ""),
+            ("prefix=%2A", ""),
+            ("prefix=a", "a* a?b ab"),
+            ("prefix=a*", "a*"),
+            ("prefix=a%2A", "a*"),
+            ("prefix=a?", "a?b"),
+            ("prefix=a%3F", "a?b"),
+            ("prefix=[", "[ab]"),
+            ("prefix=[ab]", "[ab]"),
+            ("prefix=[a-z]", ""),
+            ("prefix={a,b}", ""),
+            ("prefix=**", ""),
+            ("prefix=%25", ""),
+            ("prefix=b%25", "b%"),
+            ("prefix=.*", ""),
+            ("prefix=%5C", ""),
+            ("prefix=..%2F", ""),
+            ("after=*", "[ab] a* a?b ab b%"),
+            ("after=a*", "a?b ab b%"),
+            ("after=zzz", ""),
+            ("prefix=a&after=a*&limit=1", "a?b"),
+        ] {
+            assert_eq!(list(query).await, Ok(expected.to_owned()), "{query}");
+        }
+        for query in [
+            "prefix=%00",
+            "prefix=a%00b",
+            "prefix=%ff",
+            "prefix=a&prefix=a",
+            "prefix=*&prefix=[",
+            &format!("prefix={overlong}"),
+            "after=%00",
+            "after=%ff",
+            "after=a&after=b",
+            &format!("after={overlong}"),
+            "limit=0",
+            "limit=",
+            "limit=-1",
+            "limit=1001",
+            "limit=1e3",
+            "limit=0x10",
+            "limit=*",
+            "limit=99999999999999999999",
+            "limit=1&limit=1",
+            "limit=%00",
+        ] {
+            assert_eq!(list(query).await, Err((400, "bad_query".to_owned())), "{query}");
+        }
     });
 }

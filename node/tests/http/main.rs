@@ -5,6 +5,7 @@
 //! | `journey` | does every method answer what the protocol says? |
 //! | `reading` | are answers streamed, bounded, and cut off rather than wrong? |
 //! | `live` | do reads that wait get everything once, and an end? |
+//! | `stalling` | what of readers that stay and take nothing? |
 //! | `framing` | does the way a body is framed change what is stored? |
 //! | `packing` | who gets gzip, and what are browsers and caches told? |
 //! | `bad_input` | what does a client get that sends what no client should? |
@@ -30,3 +31,4 @@ mod packing;
 mod reading;
 mod server;
 mod snapshots;
+mod stalling;

@@ -136,3 +136,57 @@ fn readers_that_hang_up_at_once_are_forgotten() {
         },
     );
 }
+
+#[test]
+fn half_a_character_and_half_a_line_end_wait_for_the_rest_at_the_tail_too() {
+    with_server(async |server: &Server| {
+        server.create("s").await;
+        // Two, who share their events.
+        let mut readers = Vec::new();
+        for _ in 0..2 {
+            let mut events = Events::open(server, "s?offset=-1&live=sse").await;
+            assert_eq!(events.control().await["upToDate"], true);
+            readers.push(events);
+        }
+        let steps: [(&[u8], &str, u64); 5] = [
+            (b"a\xe2", "a", 1),
+            (b"\x82\xac\r", "€", 4),
+            (b"\nb", "\nb", 7),
+            // There is nothing to say.
+            (b"\r", "", 7),
+            (b"c\r\n\xf0\x9f", "\nc\n", 11),
+        ];
+        for (sent, expected, next) in steps {
+            server.append("s", sent).await;
+            if expected.is_empty() {
+                continue;
+            }
+            for events in &mut readers {
+                let (data, control) = events.both().await;
+                assert_eq!(data, expected, "{}", sent.escape_ascii());
+                assert_eq!(control["streamNextOffset"], format!("{next:020}"));
+                assert_eq!(control["upToDate"], true);
+            }
+        }
+        // Who comes back to where it stood waits like the others, and who begins at the beginning sees no more than they.
+        let mut back = Events::open(server, &format!("s?offset={:020}&live=sse", 11)).await;
+        let control = back.control().await;
+        assert_eq!(control["streamNextOffset"], format!("{:020}", 11));
+        assert_eq!(control["upToDate"], true);
+        let mut whole = Events::open(server, "s?offset=-1&live=sse").await;
+        assert_eq!(whole.both().await.0, "a€\nb\nc\n");
+        readers.extend([back, whole]);
+        // What never becomes whole is shown when nothing follows any more.
+        server
+            .call("POST", "s", &[TEXT[0], ("stream-closed", "true")], b"")
+            .await;
+        for events in &mut readers {
+            let (data, control) = events.both().await;
+            assert_eq!(data, "\u{fffd}");
+            assert_eq!(control["streamNextOffset"], format!("{:020}", 13));
+            assert_eq!(control["streamClosed"], true);
+            assert_eq!(events.next().await, Heard::End);
+        }
+        assert_eq!(&server.read("s").await[..], b"a\xe2\x82\xac\r\nb\rc\r\n\xf0\x9f");
+    });
+}

@@ -1,4 +1,4 @@
-//! The node under test, and two ways to talk to it: proper calls, and raw bytes.
+//! The node under test, and two ways to talk to it: proper calls, and raw bytes. A panic of any task fails the test.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -14,6 +14,9 @@ use net::{
 use node::{Node, World, config::Config};
 use storage::memory::{MemoryDisk, MemoryIndex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[path = "panics.rs"]
+mod panics;
 
 /// Longer than anything here should take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,10 +44,16 @@ pub(crate) fn with_config<T>(change: impl FnOnce(&mut Config), test: impl AsyncF
     })
 }
 
-/// Drives a future to its end, which must come.
+/// Drives a future to its end, which must come, and no task may panic on the way: hyper and tokio would catch it, and all
+/// that a client saw were a connection that ends.
 pub(crate) fn within<T>(future: impl Future<Output = T>) -> T {
+    panics::watch();
     let ended = rt::block_on(async { rt::timeout(Duration::from_secs(60), future).await });
-    ended.expect("a runtime").expect("no test takes a minute")
+    let result = ended.expect("a runtime").expect("no test takes a minute");
+    if let Some(said) = panics::find(|said| !said.contains(panics::ON_PURPOSE)) {
+        panic!("meanwhile a task panicked, of this test or of one beside it: {said}");
+    }
+    result
 }
 
 pub(crate) fn world() -> World {
@@ -96,7 +105,11 @@ impl Server {
 
     /// Begins a GET of `path` below `/v1/stream/` whose answer goes on.
     pub(crate) async fn open(&self, path: &str) -> Response<Pieces> {
-        let uri = format!("http://{}/v1/stream/{path}", self.node.address());
+        self.open_at(&format!("/v1/stream/{path}")).await
+    }
+
+    pub(crate) async fn open_at(&self, path: &str) -> Response<Pieces> {
+        let uri = format!("http://{}{path}", self.node.address());
         let request = Request::get(uri).body(Full::default()).expect("a request");
         self.client.open(request, PATIENCE).await.expect("an answer")
     }

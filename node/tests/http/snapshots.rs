@@ -184,13 +184,12 @@ fn a_snapshot_of_messages_stands_between_two() {
     });
 }
 
+/// How little of a blob is held in memory is weighed in `tests/memory/snapshot.rs`.
 #[test]
 fn a_blob_is_stored_in_parts_and_read_back_whole() {
     let small = |config: &mut node::config::Config| {
         config.http.snapshot_part = 4 << 10;
         config.http.max_snapshot = 512 << 10;
-        // Far less than the blob: what is held is two parts.
-        config.http.max_inflight = 32 << 20;
     };
     with_config(small, async |server: &Server| {
         ten(server).await;
@@ -414,5 +413,67 @@ fn on_the_flat_route_the_same_words_are_names() {
             (none.status().as_u16(), code(&none).as_str()),
             (404, "stream_not_found")
         );
+    });
+}
+
+#[test]
+fn a_snapshot_of_what_is_not_there_yet_is_refused_before_its_body_is_read() {
+    with_server(async |server: &Server| {
+        ten(server).await;
+        // A life before had more.
+        server.append("demo/log", b"more").await;
+        let past = format!("{:020}", 14);
+        published(server, 14, b"of another life").await;
+        assert_eq!(server.call_at("DELETE", "/demo/log", &[], b"").await.status(), 204);
+        ten(server).await;
+        let two = format!("{:016}_{:016}", 3, 11);
+        let huge = format!("{0}_{0}", "9".repeat(16));
+        for (place, status, expected) in [
+            ("00000000000000000011", 409, "snapshot_beyond_tail"),
+            (&past, 409, "snapshot_beyond_tail"),
+            ("18446744073709551615", 409, "snapshot_beyond_tail"),
+            ("18446744073709551616", 409, "snapshot_beyond_tail"),
+            ("99999999999999999999", 409, "snapshot_beyond_tail"),
+            (&two, 409, "snapshot_beyond_tail"),
+            (&huge, 409, "snapshot_beyond_tail"),
+            ("999999999999999999999", 400, "bad_offset"),
+            ("0000000000000011", 400, "bad_offset"),
+            ("0000000000000000001a", 400, "bad_offset"),
+            ("-0000000000000000011", 400, "bad_offset"),
+            ("%2B0000000000000000001", 400, "bad_offset"),
+        ] {
+            let path = format!("/demo/log/snapshot/{place}");
+            let answer = server.call_at("PUT", &path, &JSON, b"blob").await;
+            assert_eq!(
+                (answer.status().as_u16(), code(&answer).as_str()),
+                (status, expected),
+                "{place}"
+            );
+            // Refused by its head: of neither body does the node wait for the end, and one is not even invited.
+            for more in ["Transfer-Encoding: chunked\r\n", "Content-Length: 1000000\r\n"] {
+                for waits in ["", "Expect: 100-continue\r\n"] {
+                    let head = format!("PUT {path} HTTP/1.1\r\nHost: x\r\n{more}{waits}\r\n");
+                    let mut connection = server.connect().await;
+                    connection.write_all(head.as_bytes()).await.expect("an open connection");
+                    if waits.is_empty() && more.starts_with('T') {
+                        connection
+                            .write_all(b"5\r\nhello\r\n")
+                            .await
+                            .expect("an open connection");
+                    }
+                    let heard = listen(&mut connection, Duration::from_millis(1500)).await;
+                    assert!(heard.starts_with(&format!("HTTP/1.1 {status}")), "{head}: {heard}");
+                    assert!(heard.contains(expected), "{head}: {heard}");
+                }
+            }
+        }
+        let none = server.call_at("GET", "/demo/log/snapshot", &[], b"").await;
+        assert_eq!(
+            (none.status().as_u16(), code(&none).as_str()),
+            (404, "snapshot_not_found")
+        );
+        // The same two numbers, in the stream.
+        let inside = format!("/demo/log/snapshot/{:016}_{:016}", 3, 10);
+        assert_eq!(server.call_at("PUT", &inside, &JSON, b"blob").await.status(), 204);
     });
 }

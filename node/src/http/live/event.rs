@@ -2,7 +2,9 @@
 //!
 //! Every event of data is followed by one that says where the reader stands, in the same buffer. Text goes as it is, a
 //! line of `data:` for each line of text: line feed, carriage return and the two together all end a line there, so none
-//! of them can open an event. JSON goes as one array, which has no line ends. Everything else goes as base64.
+//! of them can open an event. Half a character or half a line end at the end of it waits for what follows. JSON goes as one array, which has no line ends. Everything else goes as base64.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 
@@ -47,17 +49,13 @@ impl Manner {
         }
     }
 
-    /// Takes off the last bytes if they had better wait for what follows: half a character, or half a line end. Returns
-    /// how many. Something is always left.
+    /// Takes off the last bytes if they had better wait for what follows: half a character, which no event can show, or
+    /// what may be half a line end, which would become two. Returns how many; it may be all of them.
     pub(super) fn leave_unfinished(self, pieces: &mut Vec<Bytes>) -> u64 {
-        let len: usize = pieces.iter().map(Bytes::len).sum();
         let unfinished = match self {
             Self::Text => unfinished(pieces.iter().rev().flat_map(|piece| piece.iter().rev().copied())),
             Self::Json | Self::Base64 => 0,
         };
-        if unfinished >= len {
-            return 0;
-        }
         let mut left = unfinished;
         while left > 0
             && let Some(mut piece) = pieces.pop()
@@ -85,7 +83,7 @@ impl Manner {
                     out.extend_from_slice(&json::render(piece, first, last));
                 }
             }
-            Self::Text => lines(out, pieces),
+            Self::Text => text(out, pieces),
             Self::Base64 => base64(out, pieces),
         }
         if last {
@@ -135,6 +133,16 @@ pub(super) fn write_stand(out: &mut Vec<u8>, stand: &Stand) {
         }
     };
     out.extend_from_slice(text.as_bytes());
+}
+
+/// A text, the first line of which has been begun. Events are UTF-8: what is not is shown as U+FFFD, as readers would.
+fn text(out: &mut Vec<u8>, pieces: &[Bytes]) {
+    let begin = out.len();
+    lines(out, pieces);
+    if let Cow::Owned(mended) = String::from_utf8_lossy(&out[begin..]) {
+        out.truncate(begin);
+        out.extend_from_slice(mended.as_bytes());
+    }
 }
 
 /// The lines of a text, the first of which has been begun.

@@ -53,6 +53,8 @@ pub(crate) struct Sse {
     manner: Manner,
     /// Whether the reader has been told where it stands.
     told: bool,
+    /// Up to where the stream has been looked at. The reader stands before that if the last bytes wait for what follows.
+    seen: Offset,
     cursors: Arc<Cursors>,
     /// The least cursor it may be told.
     cursor: u64,
@@ -122,6 +124,7 @@ impl Sse {
         let now = Instant::now();
         let ends = now + live.cursors.about(live.sse_lifetime);
         Self {
+            seen: reading.plan().start,
             state: State::Between(Box::new(reading)),
             waiter,
             _kept: kept,
@@ -156,7 +159,9 @@ impl Sse {
                         return Poll::Pending;
                     }
                     Poll::Ready((reading, Ok(pieces))) => {
-                        return Poll::Ready(Some(self.fetched(reading, pieces, first)));
+                        if let Some(bytes) = self.fetched(reading, pieces, first) {
+                            return Poll::Ready(Some(bytes));
+                        }
                     }
                     Poll::Ready((_, Err(broken))) => {
                         tracing::debug!(stream = ?self.waiter.stream(), %broken, "a tailing read ends");
@@ -197,21 +202,23 @@ impl Sse {
                 if reading.go_on(self.waiter.stream(), self.event_bytes).is_err() {
                     return Next::Again;
                 }
-                if reading.left() > 0 {
+                let (end, closed) = (reading.plan().end, reading.plan().closed);
+                if reading.left() > 0 && (end > self.seen || closed) {
                     self.state = State::Between(reading);
                     return Next::Again;
                 }
-                if reading.plan().closed {
-                    let next = reading.at();
+                let next = reading.at();
+                if closed {
                     return self.tell(reading, next, true, true);
                 }
+                reading.stand_at(next);
             }
             News::At(standing) => {
                 let at = reading.at();
                 if standing.incarnation != reading.plan().incarnation || standing.earliest > at {
                     return Next::Again;
                 }
-                if standing.tail > at {
+                if standing.tail > self.seen.max(at) || standing.closed && standing.tail > at {
                     return self.newer(reading, standing);
                 }
                 if standing.tail == at && standing.closed {
@@ -235,6 +242,7 @@ impl Sse {
             return Next::Again;
         };
         reading.stand_at(event.next);
+        self.seen = event.seen;
         if event.last {
             return Next::Send(event.whole);
         }
@@ -257,7 +265,7 @@ impl Sse {
         Next::Send(event.whole.slice(..event.data_len))
     }
 
-    /// The event from where the reader stands to the tail, if its bytes are in memory.
+    /// The event from where the reader stands to the tail, if its bytes are in memory and not all of them wait.
     fn shared(&self, reading: &Reading, standing: Standing) -> Option<Event> {
         let place = Place {
             incarnation: standing.incarnation,
@@ -265,14 +273,23 @@ impl Sse {
             manner: self.manner as u8,
         };
         self.waiter.shared(place, || {
-            let pieces = reading.recent(standing.tail)?;
-            let len = (standing.tail.0 - place.from.0) as usize;
+            let mut pieces = reading.recent(standing.tail)?;
+            let later = if standing.closed {
+                0
+            } else {
+                self.manner.leave_unfinished(&mut pieces)
+            };
+            let next = Offset(standing.tail.0 - later);
+            let len = (next.0 - place.from.0) as usize;
+            if len == 0 {
+                return None;
+            }
             let mut whole = Vec::with_capacity(self.manner.room(len));
             self.manner.write(&mut whole, &pieces, true, true);
             let data_len = whole.len();
             let cursor = self.cursors.now();
             let stand = Stand {
-                next: standing.tail,
+                next,
                 cursor,
                 up_to_date: true,
                 closed: standing.closed,
@@ -281,7 +298,8 @@ impl Sse {
             Some(Event {
                 whole: whole.into(),
                 data_len,
-                next: standing.tail,
+                next,
+                seen: standing.tail,
                 cursor,
                 last: standing.closed,
             })
@@ -297,29 +315,35 @@ impl Sse {
         State::Fetching(fetching, first)
     }
 
-    /// Writes an event of what was fetched, or a part of one.
-    fn fetched(&mut self, mut reading: Box<Reading>, mut pieces: Vec<Bytes>, first: bool) -> Bytes {
+    /// Writes an event of what was fetched, or a part of one; nothing if all of it waits for what follows.
+    fn fetched(&mut self, mut reading: Box<Reading>, mut pieces: Vec<Bytes>, first: bool) -> Option<Bytes> {
         let plan = *reading.plan();
         let len: usize = pieces.iter().map(Bytes::len).sum();
         let mut out = Vec::with_capacity(self.manner.room(len));
         if reading.left() > 0 {
             self.manner.write(&mut out, &pieces, first, false);
             self.state = self.fetch(reading, false);
-            return out.into();
+            return Some(out.into());
         }
-        let later = if plan.at_tail {
+        let later = if plan.closed {
             0
         } else {
             self.manner.leave_unfinished(&mut pieces)
         };
-        self.manner.write(&mut out, &pieces, first, true);
         let next = Offset(plan.end.0 - later);
+        self.seen = plan.end;
         reading.stand_at(next);
+        if !pieces.is_empty() {
+            self.manner.write(&mut out, &pieces, first, true);
+        } else if self.told {
+            self.state = State::Between(reading);
+            return None;
+        }
         self.stand(&mut out, next, plan.at_tail, plan.closed);
         if !plan.closed {
             self.state = State::Between(reading);
         }
-        out.into()
+        Some(out.into())
     }
 
     /// Tells the reader where it stands, and nothing else.

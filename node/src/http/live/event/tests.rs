@@ -8,7 +8,7 @@ fn written(manner: Manner, pieces: &[&[u8]]) -> String {
     let pieces: Vec<Bytes> = pieces.iter().map(|piece| Bytes::copy_from_slice(piece)).collect();
     let mut out = Vec::new();
     manner.write(&mut out, &pieces, true, true);
-    String::from_utf8_lossy(&out).into_owned()
+    String::from_utf8(out).expect("events are UTF-8")
 }
 
 /// The events as the HTML standard reads them: kind and data.
@@ -151,6 +151,19 @@ fn a_closed_stream_has_no_cursor() {
 }
 
 #[test]
+fn what_is_no_utf_8_is_shown_as_such_and_characters_may_be_cut() {
+    let table: [(&[&[u8]], &str); 4] = [
+        (&[b"a\xe2", b"\x82", b"\xac\nb"], "data:a€\ndata:b"),
+        (&[b"caf\xe9\nx"], "data:caf\u{fffd}\ndata:x"),
+        (&[b"\x82", b"\xacx"], "data:\u{fffd}\u{fffd}x"),
+        (&[b"a\xe2"], "data:a\u{fffd}"),
+    ];
+    for (pieces, expected) in table {
+        assert_eq!(written(Manner::Text, pieces), format!("event: data\n{expected}\n\n"));
+    }
+}
+
+#[test]
 fn half_a_character_and_half_a_line_end_wait() {
     let table: [(&[u8], usize); 9] = [
         (b"", 0),
@@ -170,7 +183,9 @@ fn half_a_character_and_half_a_line_end_wait() {
     let mut cut = pieces(&[b"a", b"b\xe2", b"\x82"]);
     assert_eq!(Manner::Text.leave_unfinished(&mut cut), 2);
     assert_eq!(cut, pieces(&[b"a", b"b"]));
-    assert_eq!(Manner::Text.leave_unfinished(&mut pieces(&[b"\r"])), 0);
+    let mut all = pieces(&[b"\r"]);
+    assert_eq!(Manner::Text.leave_unfinished(&mut all), 1);
+    assert!(all.is_empty());
     assert_eq!(Manner::Base64.leave_unfinished(&mut pieces(&[b"a\r"])), 0);
 }
 
