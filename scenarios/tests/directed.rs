@@ -1,6 +1,8 @@
 //! Directed stories: one trap each, told once, for good.
 #![cfg(feature = "sim")]
 
+use std::time::Duration;
+
 use jepsen::history::{Answer, Append, Ending, Refusal, Stored};
 use scenarios::story::Story;
 use sim::fault::{Fault, Whom};
@@ -229,6 +231,60 @@ fn a_rotten_bit_keeps_its_node_down_and_harms_nobody_else() {
                 !words.is_empty() && words.iter().all(|words| words.contains("damage")),
                 "{words:?}"
             );
+        });
+    }
+}
+
+/// A leader stands still while answers to what it sent wait for it. When it goes on, others lead. The old answers must not
+/// count for what it sends only now: by them it would trust its lease again, and answer what was true long ago.
+#[test]
+fn a_leader_that_stood_still_answers_no_stale_read() {
+    for seed in 0..48 {
+        Story::seed(0xf0e5 + seed).tell(move |s| async move {
+            let log = s.create("log").await;
+            let old = s.leader();
+            let other = (old + 1) % 3;
+            // The others are far away, so that much is on its way at any moment.
+            s.strike(Fault::SlowLink {
+                whom: s.at(old),
+                to: Some(Whom::Nodes((1..=3).collect())),
+                delay: Duration::from_millis(15),
+                jitter: Duration::from_millis(15),
+            });
+            let writers: Vec<_> = (0..6)
+                .map(|_| {
+                    let (s, log) = (s.clone(), log.clone());
+                    net::rt::spawn("appends", async move {
+                        for _ in 0..8 {
+                            let append = s.record();
+                            s.append(old, &log, &append).await;
+                        }
+                    })
+                })
+                .collect();
+            s.pass_ms(100 + 7 * (seed % 24)).await;
+            s.strike(Fault::Freeze(s.at(old)));
+            s.pass_ms(5000).await;
+            let newest = s.stores(other, &log).await;
+            let readers: Vec<_> = (0..4)
+                .map(|_| {
+                    let (s, log) = (s.clone(), log.clone());
+                    net::rt::spawn("reads", async move { s.read(old, &log).await })
+                })
+                .collect();
+            s.pass_ms(100).await;
+            s.strike(Fault::Thaw(s.at(old)));
+            for reader in readers {
+                if let Ok(seen) = reader.await.expect("nobody aborts it") {
+                    assert!(
+                        seen.contains(&newest),
+                        "seed {seed}: it lacks what was acknowledged before"
+                    );
+                }
+            }
+            for writer in writers {
+                writer.await.expect("nobody aborts it");
+            }
         });
     }
 }

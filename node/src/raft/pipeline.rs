@@ -4,7 +4,14 @@
 //! [`Handler`](crate::peer::Handler)). Answers are handed to openraft in the order of the requests, whatever order they
 //! come back in; the first that is not a plain success ends the stream, and openraft begins the next one at what was
 //! acknowledged.
+//!
+//! By an answer openraft takes for answered whatever it sent that ends at the same entry, also what it sent later, and
+//! trusts its lease from then on. A request without entries (it tells how far is committed) ends where the one before it
+//! does. So the answer to a request is passed over while one behind it that ends at the same entry has no answer: the
+//! answer to that one says the same, and is as new as openraft takes it for. Else a leader that stood still, and found old
+//! answers when it went on, would lead by them again.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -35,6 +42,8 @@ pub(super) struct Pipeline<S, F> {
     send: F,
     window: Window,
     under_way: FuturesOrdered<BoxFuture<'static, Answer>>,
+    /// Where each of them ends.
+    ends: VecDeque<Option<LogId>>,
     bytes: usize,
     /// Nothing has been acknowledged yet.
     fresh: bool,
@@ -60,6 +69,7 @@ where
             send,
             window,
             under_way: FuturesOrdered::new(),
+            ends: VecDeque::new(),
             bytes: 0,
             fresh: true,
             over: false,
@@ -80,6 +90,7 @@ where
                     let last = request.entries.last().map(|entry| entry.log_id).or(prev);
                     let bytes = request.entries.iter().map(size).sum();
                     self.bytes += bytes;
+                    self.ends.push_back(last);
                     let sending = (self.send)(request);
                     self.under_way.push_back(Box::pin(async move {
                         let answer = sending.await;
@@ -97,8 +108,23 @@ where
         }
     }
 
-    fn tell(&mut self, answer: Answer) -> Told {
+    /// An answer has come. `None`: the next one will say the same.
+    fn answered(&mut self, answer: Answer) -> Option<Told> {
         self.bytes -= answer.bytes;
+        self.ends.pop_front();
+        let whole = match &answer.answer {
+            Ok(Appended::Success) => true,
+            Ok(Appended::PartialSuccess(upto)) => *upto == answer.last,
+            _ => false,
+        };
+        if whole && self.ends.front() == Some(&answer.last) {
+            self.fresh = false;
+            return None;
+        }
+        Some(self.tell(answer))
+    }
+
+    fn tell(&mut self, answer: Answer) -> Told {
         let fresh = std::mem::take(&mut self.fresh);
         let appended = answer.answer.inspect_err(|_| self.over = true)?;
         match &appended {
@@ -130,11 +156,17 @@ where
         if this.over {
             return Poll::Ready(None);
         }
-        this.fill(cx);
-        match this.under_way.poll_next_unpin(cx) {
-            Poll::Ready(Some(answer)) => Poll::Ready(Some(this.tell(answer))),
-            Poll::Ready(None) if this.input.is_none() => Poll::Ready(None),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        loop {
+            this.fill(cx);
+            match this.under_way.poll_next_unpin(cx) {
+                Poll::Ready(Some(answer)) => {
+                    if let Some(told) = this.answered(answer) {
+                        return Poll::Ready(Some(told));
+                    }
+                }
+                Poll::Ready(None) if this.input.is_none() => return Poll::Ready(None),
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
         }
     }
 }
@@ -180,6 +212,19 @@ mod tests {
         }
     }
 
+    /// Tells that what was sent is committed up to the entry `at`, without entries.
+    fn committed(at: u64) -> Append {
+        Append {
+            prev_log_id: Some(log_id(1, at)),
+            entries: Vec::new(),
+            leader_commit: Some(log_id(1, at)),
+            ..request(at, 0)
+        }
+    }
+
+    /// What the follower calls a request without entries by, beside the entry it ends at.
+    const COMMITTED: u64 = 100;
+
     type Follower = Arc<Mutex<BTreeMap<u64, oneshot::Sender<Result<Appended, RPCError<Types>>>>>>;
     type Asking = BoxFuture<'static, Result<Appended, RPCError<Types>>>;
 
@@ -191,7 +236,9 @@ mod tests {
         let asked = follower.clone();
         let send = move |request: Append| {
             let (sender, answer) = oneshot::channel();
-            asked.lock().unwrap().insert(request.entries[0].log_id.index, sender);
+            let without = || COMMITTED + request.prev_log_id.expect("there is one").index;
+            let at = request.entries.first().map_or_else(without, |entry| entry.log_id.index);
+            asked.lock().unwrap().insert(at, sender);
             async move { answer.await.unwrap() }.boxed()
         };
         (follower, Pipeline::new(input, WINDOW, send))
@@ -251,6 +298,44 @@ mod tests {
             assert_eq!(told, Ok(Some(log_id(1, at))));
         }
         assert!(pipeline.next().now_or_never().unwrap().is_none());
+    }
+
+    #[test]
+    fn an_answer_does_not_count_for_what_was_sent_later_and_ends_at_the_same_entry() {
+        let (follower, mut pipeline) = pipeline(stream::iter([request(1, 10), committed(1), request(2, 10)]));
+        assert!(pipeline.next().now_or_never().is_none());
+        answer(&follower, 1, Ok(Appended::Success));
+        assert!(pipeline.next().now_or_never().is_none());
+        answer(&follower, COMMITTED + 1, Ok(Appended::Success));
+        let told = pipeline.next().now_or_never().unwrap().unwrap().unwrap();
+        assert_eq!(told, Ok(Some(log_id(1, 1))));
+        answer(&follower, 2, Ok(Appended::Success));
+        let told = pipeline.next().now_or_never().unwrap().unwrap().unwrap();
+        assert_eq!(told, Ok(Some(log_id(1, 2))));
+        assert!(pipeline.next().now_or_never().unwrap().is_none());
+    }
+
+    #[test]
+    fn an_answer_passed_over_is_not_told_if_the_next_one_is_a_refusal() {
+        for refusal in [
+            Ok(Appended::HigherVote(Vote::new(9, 2))),
+            Ok(Appended::Conflict),
+            Err(lost()),
+        ] {
+            let (follower, mut pipeline) = pipeline(stream::iter([request(1, 10), committed(1)]));
+            assert!(pipeline.next().now_or_never().is_none());
+            answer(&follower, 1, Ok(Appended::Success));
+            let higher = matches!(refusal, Ok(Appended::HigherVote(_)));
+            answer(&follower, COMMITTED + 1, refusal);
+            let told = pipeline.next().now_or_never().unwrap().unwrap();
+            match told {
+                Ok(Err(StreamAppendError::HigherVote(_))) => assert!(higher),
+                // What precedes it was acknowledged, so a conflict there is an error of the line.
+                Err(RPCError::Network(_)) => assert!(!higher),
+                other => panic!("{other:?}"),
+            }
+            assert!(pipeline.next().now_or_never().unwrap().is_none());
+        }
     }
 
     #[test]
