@@ -249,12 +249,25 @@ impl Client {
         request: http::request::Builder,
         body: Bytes,
     ) -> Ending {
+        self.call_pausing(node, stream, op, request, body, Duration::ZERO).await
+    }
+
+    /// The same, with a pause in the middle of the body.
+    pub(crate) async fn call_pausing(
+        &self,
+        node: usize,
+        stream: &Arc<str>,
+        op: Op,
+        request: http::request::Builder,
+        body: Bytes,
+        pause: Duration,
+    ) -> Ending {
         let id = self
             .recorder
             .invoke(self.id, node, stream, op.clone(), self.transport.now_ns());
         let ending = match request.body(body) {
             Err(error) => never_left(&error),
-            Ok(request) => match self.transport.call(node, request, self.deadline).await {
+            Ok(request) => match self.transport.call_slowly(node, request, pause, self.deadline).await {
                 Err(error) if error.sent => Ending::Unknown(error.why),
                 Err(_) => Ending::Refused(Refusal::NotSent),
                 Ok(response) => done(&op, &response).unwrap_or_else(|| not_done(&op, &response)),

@@ -477,6 +477,29 @@ impl Event {
             _ => None,
         }
     }
+
+    /// Whether it tells that there is no such stream. A node that is behind may not have heard of it yet: what a local
+    /// read says is no sign.
+    #[must_use]
+    pub fn finds_none(&self) -> bool {
+        match (&self.op, &self.ending) {
+            (Op::Read(read), _) if read.local => false,
+            (_, Ending::Refused(Refusal::NotFound)) => true,
+            (Op::Create(_), Ending::Done(Answer::Created { new, .. })) => *new,
+            _ => false,
+        }
+    }
+
+    /// Whether it tells that there is such a stream, unless a node that is behind says so.
+    #[must_use]
+    pub fn finds_one(&self) -> bool {
+        match (&self.op, &self.ending) {
+            (Op::Read(read), Ending::Done(_)) => !read.local,
+            (Op::Create(_), Ending::Done(Answer::Created { new, .. })) => !new,
+            (Op::Append(_) | Op::Head, Ending::Done(_)) => true,
+            _ => false,
+        }
+    }
 }
 
 /// Takes the events of all clients of a run. Cheap to clone; all clones are one.

@@ -5,6 +5,7 @@
 //! else must hold of it is [`snapshots_stand_for_what_came_before`](crate::checker::snapshots_stand_for_what_came_before).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
@@ -39,8 +40,9 @@ pub fn content(tags: &[Tag]) -> Content {
 }
 
 impl Client {
-    /// Publishes what is known as a snapshot, if the stream is still the one it is known of.
-    pub async fn publish(&self, node: usize, stream: &Arc<str>, known: &Known) -> Ending {
+    /// Publishes what is known as a snapshot, if the stream is still the one it is known of, with a pause in the middle of
+    /// the upload: much may happen to the stream, and to whoever takes the upload, before it is whole.
+    pub async fn publish(&self, node: usize, stream: &Arc<str>, known: &Known, pause: Duration) -> Ending {
         let publish = Publish {
             offset: known.offset.clone(),
             content: content(&known.tags),
@@ -49,7 +51,7 @@ impl Client {
             .method(Method::PUT)
             .uri(format!("{}/snapshot/{}", beside(stream), known.offset))
             .header("If-Match", &known.etag);
-        self.call(node, stream, Op::Publish(publish), request, blob(&known.tags))
+        self.call_pausing(node, stream, Op::Publish(publish), request, blob(&known.tags), pause)
             .await
     }
 

@@ -23,6 +23,22 @@ pub trait Transport: Send + Sync {
         deadline: Duration,
     ) -> Fut<'_, Result<http::Response<Bytes>, TransportError>>;
 
+    /// [`Transport::call`], whose body is sent in two pieces, `pause` apart: a client that is slow, or stops in between. A
+    /// transport that nobody has taught this sends it whole.
+    ///
+    /// # Errors
+    /// As [`Transport::call`].
+    fn call_slowly(
+        &self,
+        node: usize,
+        request: http::Request<Bytes>,
+        pause: Duration,
+        deadline: Duration,
+    ) -> Fut<'_, Result<http::Response<Bytes>, TransportError>> {
+        let _ = pause;
+        self.call(node, request, deadline)
+    }
+
     /// Sends a request to a node and waits for the head of the answer, at most `deadline`; the body comes in pieces.
     ///
     /// # Errors

@@ -30,9 +30,6 @@ const DEADLINE: Duration = Duration::from_secs(4);
 /// and a snapshot over a slow link fit in.
 const WHOLE_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long clients go on after the cluster is whole: longer than the grace that the law of answers gives.
-const CALM: Duration = Duration::from_secs(5);
-
 /// How long it may take until nothing is left over of attempts at forks that failed: several rounds of who cleans up,
 /// after the time that an attempt may take.
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
@@ -149,6 +146,7 @@ pub fn run(scenario: Scenario, seed: u64, trace: Option<Box<dyn Trace>>) -> Run 
         laws,
         clock_error,
         storm,
+        calm,
         net,
         engine,
     } = scenario;
@@ -171,7 +169,7 @@ pub fn run(scenario: Scenario, seed: u64, trace: Option<Box<dyn Trace>>) -> Run 
     };
     let notes = Arc::clone(&tale.notes);
     let struck_any = !nemeses.is_empty();
-    let ended = engine.run_until(tale.tell(clients, nemeses, storm));
+    let ended = engine.run_until(tale.tell(clients, nemeses, storm, calm));
 
     let notes = std::mem::take(&mut *notes.lock().unwrap_or_else(PoisonError::into_inner));
     let storm_ns = notes.storm_from_ns..notes.storm_to_ns.max(notes.storm_from_ns);
@@ -266,7 +264,13 @@ struct Tale {
 }
 
 impl Tale {
-    async fn tell(self, clients: Vec<Workload>, nemeses: Vec<Box<dyn Nemesis>>, storm: Duration) {
+    async fn tell(
+        self,
+        clients: Vec<Workload>,
+        nemeses: Vec<Box<dyn Nemesis>>,
+        storm: Duration,
+        calm: Duration,
+    ) {
         let Self {
             control,
             cluster,
@@ -310,7 +314,7 @@ impl Tale {
         }
         self.note(|notes| notes.ways.iter().for_each(|way| way.reconnect()));
         recorder.calm();
-        cluster.pass(CALM).await;
+        cluster.pass(calm).await;
         stage.curtain();
         // A client ends one thought and at most one call after the curtain; a read may take several calls.
         for actor in actors {

@@ -29,6 +29,8 @@ pub struct Scenario {
     pub clock_error: Option<Duration>,
     /// How long it storms.
     pub storm: Duration,
+    /// How long clients go on after the cluster is whole: longer than the grace that the law of answers gives.
+    pub calm: Duration,
     /// The habits of the network.
     pub net: NetOptions,
     /// The habits of the executor.
@@ -48,6 +50,7 @@ impl Scenario {
             laws: LAWS.to_vec(),
             clock_error: None,
             storm: Duration::from_secs(20),
+            calm: Duration::from_secs(5),
             net: NetOptions::default(),
             engine: engine::Options::default(),
         }

@@ -1,11 +1,14 @@
 //! How the judge's clients reach the nodes of a simulated cluster: true HTTP over simulated sockets.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{Request, Response, Uri};
-use http_body_util::Full;
+use http_body::{Body, Frame, SizeHint};
 use jepsen::transport::{Fut, Piece, Pieces, Transport, TransportError};
 use net::serve::{self, Client, Trouble};
 use sim::cluster::Cluster;
@@ -15,7 +18,7 @@ use sim::engine::Control;
 pub struct SimTransport {
     control: Control,
     cluster: Cluster,
-    http: Mutex<Client>,
+    http: Mutex<Client<Sent>>,
 }
 
 impl SimTransport {
@@ -45,7 +48,7 @@ impl SimTransport {
         Ok(request)
     }
 
-    fn http(&self) -> MutexGuard<'_, Client> {
+    fn http(&self) -> MutexGuard<'_, Client<Sent>> {
         self.http.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -60,8 +63,29 @@ impl Transport for SimTransport {
         Box::pin(async move {
             let request = self.addressed(node, request)?;
             let http = self.http().clone();
-            let answer = http.call(request.map(Full::new), deadline).await;
+            let answer = http.call(request.map(Sent::at_once), deadline).await;
             answer.map_err(unanswered)
+        })
+    }
+
+    fn call_slowly(
+        &self,
+        node: usize,
+        request: Request<Bytes>,
+        pause: Duration,
+        deadline: Duration,
+    ) -> Fut<'_, Result<Response<Bytes>, TransportError>> {
+        Box::pin(async move {
+            let request = self.addressed(node, request)?;
+            let http = self.http().clone();
+            let request = request.map(|body| {
+                if pause.is_zero() {
+                    Sent::at_once(body)
+                } else {
+                    Sent::in_two(body, Box::pin(self.control.sleep(pause)))
+                }
+            });
+            http.call(request, deadline).await.map_err(unanswered)
         })
     }
 
@@ -74,7 +98,7 @@ impl Transport for SimTransport {
         Box::pin(async move {
             let request = self.addressed(node, request)?;
             let http = self.http().clone();
-            let answer = http.open(request.map(Full::new), deadline).await;
+            let answer = http.open(request.map(Sent::at_once), deadline).await;
             let body = |pieces| -> Box<dyn Pieces> { Box::new(SimPieces(pieces)) };
             answer.map(|answer| answer.map(body)).map_err(unanswered)
         })
@@ -102,7 +126,7 @@ fn unanswered(error: serve::CallError) -> TransportError {
 }
 
 /// The body of an answer that goes on, over a simulated socket.
-struct SimPieces(serve::Pieces);
+struct SimPieces(serve::Pieces<Sent>);
 
 impl Pieces for SimPieces {
     fn next(&mut self, patience: Duration) -> Fut<'_, Piece> {
@@ -114,5 +138,54 @@ impl Pieces for SimPieces {
                 Err(trouble) => Piece::Broken(trouble.to_string()),
             }
         })
+    }
+}
+
+/// A body on its way out: whole, or in two pieces with a pause between them.
+struct Sent {
+    rest: Bytes,
+    /// How much goes before the pause, and the pause.
+    first: Option<(usize, Pause)>,
+}
+
+type Pause = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Sent {
+    fn at_once(rest: Bytes) -> Self {
+        Self { rest, first: None }
+    }
+
+    fn in_two(rest: Bytes, pause: Pause) -> Self {
+        let half = rest.len() / 2;
+        Self {
+            rest,
+            first: Some((half, pause)),
+        }
+    }
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some((half, pause)) = &mut self.first {
+            let half = std::mem::take(half);
+            if half > 0 {
+                return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(half)))));
+            }
+            ready!(pause.as_mut().poll(cx));
+            self.first = None;
+        }
+        let rest = std::mem::take(&mut self.rest);
+        Poll::Ready(rest.has_remaining().then(|| Ok(Frame::data(rest))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
     }
 }

@@ -30,9 +30,9 @@ fn judge(history: &History) -> Verdict {
             continue;
         }
         for event in events {
-            let judged = if finds_none(event) {
+            let judged = if event.finds_none() {
                 too_early(&lives, event, error_ms)
-            } else if finds_one(event) {
+            } else if event.finds_one() {
                 too_late(&lives, event, error_ms)
             } else {
                 None
@@ -72,25 +72,6 @@ fn too_late<'a>(lives: &[(&'a Event, u64)], found: &Event, error_ms: u64) -> Opt
     };
     let (born, ms) = lives.iter().filter(may_be).max_by_key(|(_, ms)| *ms)?;
     ((ms + error_ms) * MS < found.invoked.ns).then_some((*born, "found one after the moment"))
-}
-
-fn finds_none(event: &Event) -> bool {
-    match (&event.op, &event.ending) {
-        // A node that is behind may not have heard of the stream yet.
-        (Op::Read(read), _) if read.local => false,
-        (_, Ending::Refused(Refusal::NotFound)) => true,
-        (Op::Create(_), Ending::Done(Answer::Created { new, .. })) => *new,
-        _ => false,
-    }
-}
-
-fn finds_one(event: &Event) -> bool {
-    match (&event.op, &event.ending) {
-        (Op::Read(read), Ending::Done(_)) => !read.local,
-        (Op::Create(_), Ending::Done(Answer::Created { new, .. })) => !new,
-        (Op::Append(_) | Op::Head, Ending::Done(_)) => true,
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -48,9 +48,9 @@ fn judge(history: &History) -> Verdict {
             continue;
         }
         for event in &events {
-            let verdict = if finds_none(event) {
+            let verdict = if event.finds_none() {
                 too_early(&events, event, least_ns, calm_ns)
-            } else if finds_one(event) {
+            } else if event.finds_one() {
                 too_late(&events, event, most_ns)
             } else {
                 None
@@ -121,25 +121,6 @@ fn is_use(event: &Event) -> bool {
 fn may_be_use(event: &Event) -> bool {
     let nothing = matches!(event.ending, Ending::Refused(Refusal::NotSent));
     !nothing && event.op != Op::Head
-}
-
-fn finds_none(event: &Event) -> bool {
-    match (&event.op, &event.ending) {
-        // A node that is behind may not have heard of the stream yet.
-        (Op::Read(read), _) if read.local => false,
-        (_, Ending::Refused(Refusal::NotFound)) => true,
-        (Op::Create(_), Ending::Done(Answer::Created { new, .. })) => *new,
-        _ => false,
-    }
-}
-
-fn finds_one(event: &Event) -> bool {
-    match (&event.op, &event.ending) {
-        (Op::Read(read), Ending::Done(_)) => !read.local,
-        (Op::Create(_), Ending::Done(Answer::Created { new, .. })) => !new,
-        (Op::Append(_) | Op::Head, Ending::Done(_)) => true,
-        _ => false,
-    }
 }
 
 #[cfg(test)]

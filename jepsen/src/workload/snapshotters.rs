@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::RngExt;
 
@@ -30,7 +31,14 @@ pub(super) async fn run(mut actor: Actor, mortal: bool) {
                 ending
             }
             12..16 => match known.get(&stream) {
-                Some((known, _)) => actor.client.publish(node, &stream, known).await,
+                Some((known, _)) => {
+                    let pause = if actor.dice.random_bool(0.5) {
+                        Duration::from_millis(actor.dice.random_range(1..900))
+                    } else {
+                        Duration::ZERO
+                    };
+                    actor.client.publish(node, &stream, known, pause).await
+                }
                 None => continue,
             },
             16 => actor.client.newest(node, &stream).await,
@@ -39,7 +47,15 @@ pub(super) async fn run(mut actor: Actor, mortal: bool) {
                 Some((known, _)) => actor.client.trim(node, &stream, &known.offset).await,
                 None => continue,
             },
-            17 if mortal => actor.client.delete(node, &stream).await,
+            17 if mortal => {
+                let deleted = actor.client.delete(node, &stream).await;
+                // Half of the streams are another at once, while uploads for the one before are on their way.
+                if matches!(deleted, Ending::Done(_)) && actor.one_in(2) {
+                    let create = actor.birth(&stream);
+                    actor.client.create(node, &stream, create).await;
+                }
+                deleted
+            }
             // Whoever reads on in a stream that may be another by now learns nothing.
             _ if mortal => continue,
             _ => match known.remove(&stream) {

@@ -6,6 +6,7 @@
 mod pieces;
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -82,44 +83,58 @@ pub enum Trouble {
     TooLong(usize),
 }
 
-/// A client with a pool of idle connections. Clones share it.
-#[derive(Clone, Debug)]
-pub struct Client {
-    shared: Arc<Shared>,
+/// A client with a pool of idle connections, and the type of what its requests carry. Clones share it.
+#[derive(Debug)]
+pub struct Client<B = Full<Bytes>> {
+    shared: Arc<Shared<B>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Shared<B> {
     options: ClientOptions,
     /// The last one put back is the first one taken. Bounded by `idle_max` and `authorities_max`.
-    idle: Mutex<BTreeMap<String, Vec<Idle>>>,
+    idle: Mutex<BTreeMap<String, Vec<Idle<B>>>>,
 }
 
 #[derive(Debug)]
-struct Idle {
-    connection: Connection,
+struct Idle<B> {
+    connection: Connection<B>,
     since: Instant,
 }
 
 #[derive(Debug)]
-struct Connection {
-    sender: http1::SendRequest<Full<Bytes>>,
+struct Connection<B> {
+    sender: http1::SendRequest<B>,
     driver: JoinHandle<()>,
 }
 
-impl Drop for Connection {
+impl<B> Drop for Connection<B> {
     fn drop(&mut self) {
         self.driver.abort();
     }
 }
 
-impl Default for Client {
+impl<B> Clone for Client<B> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl<B> Default for Client<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
     fn default() -> Self {
         Self::new(ClientOptions::default())
     }
 }
 
-impl Client {
+impl<B> Client<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
     /// A client without connections yet.
     pub fn new(options: ClientOptions) -> Self {
         Self {
@@ -137,7 +152,7 @@ impl Client {
     ///
     /// # Errors
     /// If there is no whole answer.
-    pub async fn call(&self, request: Request<Full<Bytes>>, patience: Duration) -> Result<Response<Bytes>, CallError> {
+    pub async fn call(&self, request: Request<B>, patience: Duration) -> Result<Response<Bytes>, CallError> {
         let deadline = Instant::now() + patience;
         let (authority, request) = addressed(request)?;
         let (mut connection, answer) = self.send(&authority, request, deadline).await?;
@@ -157,9 +172,9 @@ impl Client {
     async fn send(
         &self,
         authority: &Authority,
-        mut request: Request<Full<Bytes>>,
+        mut request: Request<B>,
         deadline: Instant,
-    ) -> Result<(Connection, Response<Incoming>), CallError> {
+    ) -> Result<(Connection<B>, Response<Incoming>), CallError> {
         loop {
             let kept = self.take(authority);
             let was_kept = kept.is_some();
@@ -191,7 +206,7 @@ impl Client {
         }
     }
 
-    async fn connect(&self, authority: &Authority, deadline: Instant) -> Result<Connection, CallError> {
+    async fn connect(&self, authority: &Authority, deadline: Instant) -> Result<Connection<B>, CallError> {
         let unsent = |trouble| CallError { sent: false, trouble };
         let port = authority.port_u16().unwrap_or(80);
         let addr = format!("{}:{port}", authority.host());
@@ -218,7 +233,7 @@ impl Client {
     }
 
     /// An idle connection that is not known to be closed.
-    fn take(&self, authority: &Authority) -> Option<Connection> {
+    fn take(&self, authority: &Authority) -> Option<Connection<B>> {
         let mut idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle.get_mut(authority.as_str())?;
         let oldest = Instant::now() - self.shared.options.idle_patience;
@@ -230,7 +245,7 @@ impl Client {
         newest.map(|idle| idle.connection)
     }
 
-    fn keep(&self, authority: Authority, connection: Connection) {
+    fn keep(&self, authority: Authority, connection: Connection<B>) {
         let options = &self.shared.options;
         let mut idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() >= options.authorities_max && !idle.contains_key(authority.as_str()) {
@@ -247,7 +262,7 @@ impl Client {
 }
 
 /// Splits a request into whom it is for and what goes over the wire.
-fn addressed(mut request: Request<Full<Bytes>>) -> Result<(Authority, Request<Full<Bytes>>), CallError> {
+fn addressed<B>(mut request: Request<B>) -> Result<(Authority, Request<B>), CallError> {
     let target = || request.uri().clone();
     let refused = |uri| CallError {
         sent: false,

@@ -28,10 +28,7 @@ pub(super) const CHUNK_BYTES: usize = 256 << 10;
 #[derive(Default)]
 pub(super) struct Changes {
     pub(super) batch: Batch,
-    /// The streams touched, as they are now.
-    rows: BTreeMap<StreamName, Option<Arc<StreamRow>>>,
-    /// Where these stood before, for who waits for them.
-    stood: BTreeMap<StreamName, Option<Standing>>,
+    rows: BTreeMap<StreamName, Changed>,
     /// The claims put, as they are now. The index does not show them before the batch is written.
     claims: BTreeMap<(u64, String), Claim>,
     buckets: BucketChanges,
@@ -41,6 +38,14 @@ pub(super) struct Changes {
     trash: bool,
     /// The rows of forks put or removed, as they are now.
     pub(super) forks: ForkRows,
+}
+
+/// A stream that a batch changes.
+struct Changed {
+    /// Where it stood before, for who waits for it.
+    stood: Option<Standing>,
+    /// As it is now.
+    row: Option<Arc<StreamRow>>,
 }
 
 impl Machine {
@@ -88,7 +93,7 @@ impl Machine {
         if much {
             self.work.notify_one();
         }
-        for (stream, row) in changed {
+        for (stream, Changed { row, .. }) in changed {
             self.observer.changed(self.group, &stream, row.as_deref());
         }
         Ok(answers)
@@ -107,16 +112,13 @@ impl Machine {
             return self.bucket_command(state, buckets, batch, &command, op, id.index);
         }
         let row = match changes.rows.get(&command.stream) {
-            Some(row) => row.clone(),
+            Some(changed) => changed.row.clone(),
             None => self.row(state, &command.stream)?,
         };
         let claim = match (&row, command.producer()) {
             (Some(row), Some(tuple)) => self.claim(state, changes, row.incarnation, &tuple.id)?,
             _ => None,
         };
-        if !changes.stood.contains_key(&command.stream) {
-            changes.stood.insert(command.stream.clone(), standing(row.as_deref()));
-        }
         let (pledge, reference) = self.fork_rows(state, changes, &command)?;
         let sealed = match command.op {
             Op::Create(_) | Op::Fork(ForkOp::Bear(_)) => changes.buckets.sealed(self.rows_of(state))?,
@@ -158,11 +160,11 @@ impl Machine {
             }
         }
         self.blobs(state, changes, transition.blobs);
-        match transition.row {
-            RowChange::Keep => {}
-            RowChange::Put(row) => {
+        let changed = match transition.row {
+            RowChange::Keep => None,
+            RowChange::Put(put) => {
                 if let (Some(claim), Some(tuple)) = (transition.claim, command.producer()) {
-                    let (group, generation, incarnation) = (self.group, state.generation, row.incarnation);
+                    let (group, generation, incarnation) = (self.group, state.generation, put.incarnation);
                     let key = Key::Producer {
                         group,
                         generation,
@@ -172,10 +174,17 @@ impl Machine {
                     changes.batch.put(key.encode(), claim.encode());
                     changes.claims.insert((incarnation, tuple.id.clone()), claim);
                 }
-                changes.rows.insert(command.stream, Some(Arc::new(row)));
+                Some(Some(Arc::new(put)))
             }
-            RowChange::Delete => {
-                changes.rows.insert(command.stream, None);
+            RowChange::Delete => Some(None),
+        };
+        if let Some(now) = changed {
+            match changes.rows.get_mut(&command.stream) {
+                Some(changed) => changed.row = now,
+                None => {
+                    let stood = standing(row.as_deref());
+                    changes.rows.insert(command.stream, Changed { stood, row: now });
+                }
             }
         }
         if let Some(incarnation) = transition.dropped {
@@ -332,9 +341,9 @@ impl Machine {
         &self,
         state: &mut State,
         mut changes: Changes,
-    ) -> io::Result<BTreeMap<StreamName, Option<Arc<StreamRow>>>> {
+    ) -> io::Result<BTreeMap<StreamName, Changed>> {
         let (group, generation) = (self.group, state.generation);
-        for (name, row) in &changes.rows {
+        for (name, Changed { row, .. }) in &changes.rows {
             let key = Key::stream(group, generation, name).encode();
             match row {
                 Some(row) => {
@@ -358,12 +367,11 @@ impl Machine {
         for (incarnation, offset, bytes) in changes.cached {
             self.tail.put(group, incarnation, offset, bytes);
         }
-        let (mut told, stood) = (changes.rows, changes.stood);
-        told.retain(|stream, row| {
-            *row = row.take().filter(|row| !row.gone);
-            stood.get(stream) != Some(&standing(row.as_deref()))
+        changes.rows.retain(|_, changed| {
+            changed.row.take_if(|row| row.gone);
+            changed.stood != standing(changed.row.as_deref())
         });
-        Ok(told)
+        Ok(changes.rows)
     }
 }
 

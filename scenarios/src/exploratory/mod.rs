@@ -36,7 +36,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ALL: [Entry; 24] = [
+pub const ALL: [Entry; 25] = [
     Entry {
         name: "fair-weather",
         about: "nothing goes wrong",
@@ -141,6 +141,11 @@ pub const ALL: [Entry; 24] = [
         name: "tailing-readers",
         about: "readers stay at the tail while leaders change and nodes go",
         scenario: |_| tailing::tailing_readers(),
+    },
+    Entry {
+        name: "seldom-news",
+        about: "streams stay quiet for long, and who waits at their tail hears what comes at last",
+        scenario: |_| tailing::seldom_news(),
     },
     Entry {
         name: "recreate-under-tail",

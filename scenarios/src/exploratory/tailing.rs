@@ -26,6 +26,28 @@ pub(super) fn tailing_readers() -> Scenario {
     }
 }
 
+/// Streams stay quiet for long. Where much is appended, whoever slept through one change is woken by the next; here he is
+/// the only one who does not know.
+pub(super) fn seldom_news() -> Scenario {
+    let mut scenario = Scenario {
+        clients: vec![
+            appenders(2).thinking(millis(2000)..millis(9000)),
+            tailers(10).thinking(millis(1)..millis(100)),
+        ],
+        nemeses: vec![Box::new(
+            hurt_and_mend([Fault::Isolate(Whom::LeaderOf(0)), Fault::Crash(Whom::LeaderOf(1))])
+                .calm_ms(500..1500)
+                .harm_ms(300..1000),
+        )],
+        storm: millis(4000),
+        calm: millis(30_000),
+        ..Scenario::new("seldom-news")
+    };
+    // Longer than news may take: who missed some is still waiting when that is over.
+    scenario.shape.config.http.long_poll_timeout = millis(4000);
+    scenario
+}
+
 /// Streams are deleted and created again under those who wait for them.
 pub(super) fn recreate_under_tail() -> Scenario {
     let hurts = [

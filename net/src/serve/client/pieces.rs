@@ -1,9 +1,11 @@
 //! An answer that is read as it comes: what a server goes on sending has no end to wait for.
 
+use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
@@ -12,17 +14,20 @@ use crate::rt::{self, Instant};
 
 /// The body of an answer, piece by piece. Dropped, it closes its connection.
 #[derive(Debug)]
-pub struct Pieces {
+pub struct Pieces<B = Full<Bytes>> {
     body: Incoming,
-    _connection: Connection,
+    _connection: Connection<B>,
 }
 
-impl Client {
+impl<B> Client<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
     /// Sends a request and waits for the head of the answer, in `patience` at most; the body follows in pieces.
     ///
     /// # Errors
     /// If there is no answer.
-    pub async fn open(&self, request: Request<Full<Bytes>>, patience: Duration) -> Result<Response<Pieces>, CallError> {
+    pub async fn open(&self, request: Request<B>, patience: Duration) -> Result<Response<Pieces<B>>, CallError> {
         let deadline = Instant::now() + patience;
         let (authority, request) = addressed(request)?;
         let (connection, answer) = self.send(&authority, request, deadline).await?;
@@ -33,7 +38,7 @@ impl Client {
     }
 }
 
-impl Pieces {
+impl<B> Pieces<B> {
     /// The next piece, in `patience` at most; none at the end of the body.
     ///
     /// # Errors
