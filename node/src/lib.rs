@@ -14,6 +14,7 @@
 //! | `cli` | what does a person type? |
 //! | [`config`], [`world`] | what is a node told, and what is it handed? |
 //! | [`keys`] | how is the index laid out? |
+//! | [`cold`] | how do old bytes leave the node, and come back to readers? |
 //!
 //! A node is a value: several live in one process, as in the simulator. It takes files, time and chance from its
 //! [`World`], sockets and tasks from [`net::rt`], and does not know whether they are real.
@@ -23,6 +24,7 @@ mod bucket;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod cluster;
+pub mod cold;
 pub mod config;
 mod desk;
 mod door;
@@ -75,6 +77,8 @@ pub(crate) struct Core {
     peers: Peers,
     touches: Touches,
     tails: Arc<Tails>,
+    /// Where old bytes are, if they move.
+    cold: Option<Arc<cold::Store>>,
     ending: Ending,
 }
 

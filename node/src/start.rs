@@ -13,6 +13,7 @@ use rand::RngExt;
 use crate::{
     Core, Node, World, bucket,
     cluster::{self, IdentityError, Standing},
+    cold::{self, Store},
     config::{ColdBackend, Config, ConfigProblem},
     desk::Desk,
     door::Door,
@@ -91,9 +92,6 @@ impl Ending {
 
 pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartError> {
     config.validate().map_err(StartError::Config)?;
-    if config.cold.backend == ColdBackend::Local {
-        tracing::warn!("cold.backend = \"local\" moves nothing yet: the journal keeps old bytes, and grows with them");
-    }
     let standing = Standing::open(world.disk.clone(), place(&config)).await?;
     let body_max = usize::try_from(config.http.max_body).unwrap_or(usize::MAX);
     let options = peer::Options::for_bodies_up_to(body_max);
@@ -110,9 +108,15 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
     let tails = Arc::new(Tails::new(
         usize::try_from(config.http.max_waiters).unwrap_or(usize::MAX),
     ));
+    let cold = world.cold.filter(|_| config.cold.backend != ColdBackend::None);
+    let cold = cold.map(|seam| Arc::new(Store::new(seam, cold_options(&config))));
+    if let (Some(cold), Some(cluster)) = (&cold, standing.status().cluster) {
+        cold.of_cluster(cluster.0);
+    }
     let seams = raft::Seams {
         disk: world.disk,
         index: world.index,
+        cold: cold.clone(),
         clock: world.clock.clone(),
         transport: Arc::new(peers.clone()),
         observer: tails.clone(),
@@ -125,6 +129,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         peers,
         touches: Touches::default(),
         tails,
+        cold,
         ending: Ending::default(),
     });
     let opened = Door::open(
@@ -146,8 +151,23 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
     until_the_end(&core, "buckets", bucket::tend(core.clone()));
     until_the_end(&core, "uploads", core.clone().watch_uploads());
     until_the_end(&core, "forks", fork::tend(core.clone()));
+    if let Some(store) = core.cold.clone() {
+        let chance = world.dice.stream("cold");
+        until_the_end(&core, "cold", cold::tend(core.clone(), store, chance));
+    }
     until_the_end(&core, "balance", balance(core.clone(), world.dice.stream("balance")));
     Ok(Node { core, door })
+}
+
+fn cold_options(config: &Config) -> cold::Options {
+    let cold = &config.cold;
+    cold::Options {
+        block_bytes: cold.block,
+        cache_bytes: usize::try_from(cold.cache).unwrap_or(usize::MAX),
+        read_ahead: cold.read_ahead,
+        patience: cold.patience,
+        hedge_after: cold.hedge_after,
+    }
 }
 
 /// A task that ends with the node, if not before.

@@ -13,11 +13,14 @@ const LAW: &str = "met-what-it-is-about";
 /// Scenario, how often it met what it is about, and what that is.
 type About = (&'static str, fn(Met) -> u64, &'static str);
 
-const ABOUT: [About; 1] = [(
-    "snapshot-catch-up",
-    |met| met.snapshots,
-    "no snapshot of another node was put in force",
-)];
+const ABOUT: [About; 2] = [
+    (
+        "snapshot-catch-up",
+        |met| met.snapshots,
+        "no snapshot of another node was put in force",
+    ),
+    ("old-bytes-move", |met| met.moved, "nothing moved to the cold store"),
+];
 
 /// Judges a run of a scenario; `None` if nothing is asked of this one.
 pub(crate) fn judge(scenario: &str, met: Met) -> Option<Judgement> {

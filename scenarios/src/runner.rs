@@ -103,6 +103,8 @@ pub struct Met {
     pub flipped: u64,
     /// Committed entries that were found on the synced disks of a majority.
     pub on_disks: u64,
+    /// Objects that were put into the cold store.
+    pub moved: u64,
 }
 
 impl std::fmt::Display for Met {
@@ -111,11 +113,16 @@ impl std::fmt::Display for Met {
             snapshots,
             flipped,
             on_disks,
+            moved,
         } = self;
         write!(
             f,
             "{snapshots} snapshots put in force · {flipped} bits flipped on reads · {on_disks} commits found on the disks of a majority"
-        )
+        )?;
+        match moved {
+            0 => Ok(()),
+            _ => write!(f, " · {moved} objects in the cold store"),
+        }
     }
 }
 
@@ -189,10 +196,12 @@ pub fn run(scenario: Scenario, seed: u64, trace: Option<Box<dyn Trace>>) -> Run 
     // What was wrong comes before what took too long: the first that fails names the failure. A world that broke off
     // comes first of all, but for an invariant that broke before it did; what its clients saw is judged all the same, but
     // for its end, which it never had.
+    let (moved, lies) = cluster.cold_traffic();
     let met = Met {
         snapshots: cluster.snapshots(),
-        flipped: cluster.flipped(),
+        flipped: cluster.flipped() + lies,
         on_disks: cluster.observations().1,
+        moved,
     };
     let mut judgements = vec![invariants(&cluster)];
     judgements.extend(about::judge(name, met));
@@ -264,13 +273,7 @@ struct Tale {
 }
 
 impl Tale {
-    async fn tell(
-        self,
-        clients: Vec<Workload>,
-        nemeses: Vec<Box<dyn Nemesis>>,
-        storm: Duration,
-        calm: Duration,
-    ) {
+    async fn tell(self, clients: Vec<Workload>, nemeses: Vec<Box<dyn Nemesis>>, storm: Duration, calm: Duration) {
         let Self {
             control,
             cluster,
@@ -384,21 +387,30 @@ impl Tale {
         false
     }
 
-    /// Waits until nothing is left over of forks; whether that was so in time.
+    /// Waits until nothing is left over of forks, nor in the cold store; whether that was so in time.
     async fn settled(&self) -> bool {
-        let mut left = None;
-        for _ in 0..SETTLED_WITHIN.as_millis() / LOOK.as_millis() {
-            left = self.cluster.left_over();
-            if left.is_none() {
-                return true;
+        let left_over = [
+            (
+                "forks-leak-nothing",
+                Cluster::left_over as fn(&Cluster) -> Option<String>,
+            ),
+            ("cold-keeps-what-is-referred-to", Cluster::cold_disorder),
+        ];
+        for (law, left_over) in left_over {
+            let mut left = None;
+            for _ in 0..SETTLED_WITHIN.as_millis() / LOOK.as_millis() {
+                left = left_over(&self.cluster);
+                if left.is_none() {
+                    break;
+                }
+                self.cluster.pass(LOOK).await;
             }
-            self.cluster.pass(LOOK).await;
+            if let Some(left) = left {
+                self.trouble(law, format!("after {SETTLED_WITHIN:?}: {left}"));
+                return false;
+            }
         }
-        self.trouble(
-            "forks-leak-nothing",
-            format!("after {SETTLED_WITHIN:?}: {}", left.unwrap_or_default()),
-        );
-        false
+        true
     }
 
     fn trouble(&self, what: &'static str, because: String) {

@@ -29,6 +29,8 @@ pub struct ColdFaults {
     pub fail_after_chance: f64,
     /// Added to every call.
     pub slow: Duration,
+    /// How likely a read returns its bytes with one bit flipped, 0 to 1. What is stored stays as it is.
+    pub flip_chance: f64,
     /// Every call fails, without effect.
     pub out: bool,
 }
@@ -45,6 +47,8 @@ struct State {
     faults: ColdFaults,
     dice: Stream,
     tell: Tell,
+    puts: u64,
+    flipped: u64,
 }
 
 /// What is decided about a call when it begins.
@@ -65,6 +69,8 @@ impl FalseCold {
             faults: ColdFaults::default(),
             dice: dice.stream("cold"),
             tell,
+            puts: 0,
+            flipped: 0,
         };
         FalseCold {
             objects: Arc::new(MemoryCold::new()),
@@ -97,6 +103,30 @@ impl FalseCold {
     /// What it holds, without time and faults, for the invariants.
     pub fn objects(&self) -> &MemoryCold {
         &self.objects
+    }
+
+    /// How many objects were put.
+    pub fn puts(&self) -> u64 {
+        self.lock().puts
+    }
+
+    /// How many reads were answered with a bit flipped.
+    pub fn flipped(&self) -> u64 {
+        self.lock().flipped
+    }
+
+    /// The bytes, or perhaps not quite.
+    fn lied(&self, bytes: Bytes) -> Bytes {
+        let state = &mut *self.lock();
+        let chance = state.faults.flip_chance;
+        if chance <= 0.0 || bytes.is_empty() || !state.dice.random_bool(chance) {
+            return bytes;
+        }
+        let mut bytes = bytes.to_vec();
+        let at = state.dice.random_range(0..bytes.len());
+        bytes[at] ^= 1 << state.dice.random_range(0..8);
+        state.flipped += 1;
+        bytes.into()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -160,12 +190,23 @@ impl FalseCold {
 impl Cold for FalseCold {
     fn put_if_absent(&self, key: &str, pieces: Vec<Bytes>) -> Fut<'_, Result<(), ColdError>> {
         let key = key.to_owned();
-        Box::pin(async move { self.call("put", &key, self.objects.put_if_absent(&key, pieces)).await })
+        let put = async move {
+            let effect = async {
+                let put = self.objects.put_if_absent(&key, pieces).await;
+                self.lock().puts += u64::from(put.is_ok());
+                put
+            };
+            self.call("put", &key, effect).await
+        };
+        Box::pin(put)
     }
 
     fn get_range(&self, key: &str, range: Range<u64>) -> Fut<'_, Result<Bytes, ColdError>> {
         let key = key.to_owned();
-        Box::pin(async move { self.call("get", &key, self.objects.get_range(&key, range)).await })
+        Box::pin(async move {
+            let bytes = self.call("get", &key, self.objects.get_range(&key, range)).await?;
+            Ok(self.lied(bytes))
+        })
     }
 
     fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Fut<'_, Result<Vec<String>, ColdError>> {
@@ -229,6 +270,17 @@ mod tests {
         assert!(matches!(now(cold.put_if_absent("a", vec![])), Err(ColdError::Io(_))));
         cold.mend();
         assert!(matches!(now(cold.put_if_absent("a", vec![])), Err(ColdError::Exists)));
+    }
+
+    #[test]
+    fn a_store_that_lies_flips_a_bit_on_the_way_and_not_in_the_object() {
+        let cold = cold();
+        now(cold.put_if_absent("a", vec![Bytes::from_static(b"abc")])).unwrap();
+        cold.change(|faults| faults.flip_chance = 1.0);
+        assert_ne!(now(cold.get_range("a", 0..3)).unwrap(), "abc");
+        cold.mend();
+        assert_eq!(now(cold.get_range("a", 0..3)).unwrap(), "abc");
+        assert_eq!((cold.puts(), cold.flipped()), (1, 1));
     }
 
     #[test]

@@ -150,7 +150,28 @@ pub enum Fault {
     },
     /// Clocks show the true time and keep it.
     MendClock(Whom),
-    /// Everything is whole: network, disks, clocks; the frozen go on, the dead are started.
+    /// The cold store answers nobody.
+    ColdOut,
+    /// Every call to the cold store takes this much longer.
+    SlowCold {
+        /// Added to every call.
+        by: Duration,
+    },
+    /// Calls to the cold store fail: some before they took effect, some after.
+    ColdFails {
+        /// Without effect, of a million.
+        before_ppm: u32,
+        /// With all their effect, of a million.
+        after_ppm: u32,
+    },
+    /// Reads of the cold store return their bytes with one bit flipped. The objects stay as they are.
+    ColdLies {
+        /// Of a million.
+        ppm: u32,
+    },
+    /// The cold store is quick, answers and tells the truth again.
+    MendCold,
+    /// Everything is whole: network, disks, clocks, the cold store; the frozen go on, the dead are started.
     Mend,
 }
 
@@ -160,7 +181,13 @@ impl Fault {
     pub fn mends(&self) -> bool {
         matches!(
             self,
-            Self::Restart(_) | Self::Thaw(_) | Self::Heal | Self::MendDisk(_) | Self::MendClock(_) | Self::Mend
+            Self::Restart(_)
+                | Self::Thaw(_)
+                | Self::Heal
+                | Self::MendDisk(_)
+                | Self::MendClock(_)
+                | Self::MendCold
+                | Self::Mend
         )
     }
 
@@ -192,7 +219,13 @@ impl Fault {
             | Self::ClockSkew { whom, .. }
             | Self::ClockDrift { whom, .. }
             | Self::ClockJump { whom, .. } => vec![whom],
-            Self::Heal | Self::Mend => Vec::new(),
+            Self::Heal
+            | Self::ColdOut
+            | Self::SlowCold { .. }
+            | Self::ColdFails { .. }
+            | Self::ColdLies { .. }
+            | Self::MendCold
+            | Self::Mend => Vec::new(),
         }
     }
 }
@@ -263,6 +296,13 @@ impl fmt::Display for Fault {
             Self::ClockDrift { whom, ppm } => write!(f, "clock-drift {whom} by {ppm}ppm"),
             Self::ClockJump { whom, by_ms } => write!(f, "clock-jump {whom} by {by_ms}ms"),
             Self::MendClock(w) => write!(f, "mend-clock {w}"),
+            Self::ColdOut => f.write_str("cold-out"),
+            Self::SlowCold { by } => write!(f, "slow-cold by {}", Span(*by)),
+            Self::ColdFails { before_ppm, after_ppm } => {
+                write!(f, "cold-fails before {before_ppm}ppm after {after_ppm}ppm")
+            }
+            Self::ColdLies { ppm } => write!(f, "cold-lies {ppm}ppm"),
+            Self::MendCold => f.write_str("mend-cold"),
             Self::Mend => f.write_str("mend"),
         }
     }
@@ -336,8 +376,17 @@ impl FromStr for Fault {
             let digits = word.strip_suffix(unit).and_then(|digits| digits.parse::<i64>().ok());
             digits.ok_or_else(|| wrong("the amount or its unit is wrong"))
         };
+        let ppm = |word| signed(word, "ppm").and_then(|ppm| u32::try_from(ppm).map_err(|_| wrong("below zero")));
         Ok(match words.as_slice() {
             ["heal"] => Self::Heal,
+            ["cold-out"] => Self::ColdOut,
+            ["slow-cold", "by", by] => Self::SlowCold { by: span(by)? },
+            ["cold-fails", "before", before, "after", after] => Self::ColdFails {
+                before_ppm: ppm(before)?,
+                after_ppm: ppm(after)?,
+            },
+            ["cold-lies", chance] => Self::ColdLies { ppm: ppm(chance)? },
+            ["mend-cold"] => Self::MendCold,
             ["mend"] => Self::Mend,
             ["crash", w] => Self::Crash(w.parse()?),
             ["power-loss", w] => Self::PowerLoss(w.parse()?),
@@ -383,15 +432,11 @@ impl FromStr for Fault {
                 delay: span(delay)?,
                 jitter: span(jitter)?,
             },
-            ["lossy-link", w, "by", loss, "resets", reset] => {
-                let ppm =
-                    |word| signed(word, "ppm").and_then(|ppm| u32::try_from(ppm).map_err(|_| wrong("below zero")));
-                Self::LossyLink {
-                    whom: w.parse()?,
-                    loss_ppm: ppm(loss)?,
-                    reset_ppm: ppm(reset)?,
-                }
-            }
+            ["lossy-link", w, "by", loss, "resets", reset] => Self::LossyLink {
+                whom: w.parse()?,
+                loss_ppm: ppm(loss)?,
+                reset_ppm: ppm(reset)?,
+            },
             ["slow-disk", w, "by", by] => Self::SlowDisk {
                 whom: w.parse()?,
                 by: span(by)?,
@@ -506,6 +551,14 @@ mod tests {
             Fault::ClockDrift { whom: w(), ppm: 200 },
             Fault::ClockJump { whom: w(), by_ms: 5000 },
             Fault::MendClock(w()),
+            Fault::ColdOut,
+            Fault::SlowCold { by: ms(300) },
+            Fault::ColdFails {
+                before_ppm: 1000,
+                after_ppm: 200,
+            },
+            Fault::ColdLies { ppm: 500 },
+            Fault::MendCold,
             Fault::Mend,
         ];
         for fault in all {

@@ -4,7 +4,7 @@
 //! M − E; and whoever finds one after M + E has found another, which was to live longer. Where clocks may be off by
 //! anything, this law says nothing. That it does not come back is for [`linear`](crate::linear) to see.
 
-use crate::history::{Answer, Create, Ending, Event, History, Op, Refusal};
+use crate::history::{Create, Ending, Event, History, Op};
 use crate::verdict::{Law, Verdict};
 
 /// This law.

@@ -14,6 +14,7 @@ use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, Method, Uri};
 use net::rt::{self, Instant};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::{
     Append, Surroundings,
@@ -82,10 +83,17 @@ pub(super) async fn append(remote: &Remote, append: Append, around: &mut Surroun
     let input = std::mem::replace(&mut around.input, Box::new(std::io::empty()));
     // After the first failure nothing more is begun.
     let failed = AtomicBool::new(false);
+    // The first append of an epoch must be the first to arrive: whoever overtakes it is not told that something is missing,
+    // but that an epoch does not begin so.
+    let begun = Semaphore::new(0);
     let sent = pieces(input, cut).enumerate().map(|(seq, piece)| {
-        let (target, content_type, producer, epoch, failed) = (&target, &content_type, &producer, &epoch, &failed);
+        let (target, content_type, producer, epoch) = (&target, &content_type, &producer, &epoch);
+        let (failed, begun) = (&failed, &begun);
         async move {
             let piece = piece?;
+            if seq > 0 {
+                drop(begun.acquire().await);
+            }
             let bytes = piece.len();
             let sent = send(
                 remote,
@@ -96,8 +104,10 @@ pub(super) async fn append(remote: &Remote, append: Append, around: &mut Surroun
                 failed,
             )
             .await;
-            if sent.is_err() {
-                failed.store(true, Ordering::Relaxed);
+            match &sent {
+                Ok(_) if seq == 0 => begun.add_permits(1),
+                Ok(_) => {}
+                Err(_) => failed.store(true, Ordering::Relaxed),
             }
             sent.map(|headers| (bytes, headers))
         }

@@ -189,16 +189,20 @@ fn sizes(config: &Config, note: &mut impl FnMut(&'static str, String)) {
 
 fn cold(config: &Config, note: &mut impl FnMut(&'static str, String)) {
     match config.cold.backend {
-        ColdBackend::S3 => {
-            let message = "\"s3\" is not there yet: write \"none\", and the journal keeps everything";
-            note("cold.backend", message.to_owned());
-        }
         ColdBackend::Local if config.cluster.is_some() => {
             let message = "\"local\" is a folder that the other nodes cannot read: write \"none\", and the journal keeps \
                            everything";
             note("cold.backend", message.to_owned());
         }
-        ColdBackend::None | ColdBackend::Local => {}
+        ColdBackend::None | ColdBackend::Local | ColdBackend::S3 => {}
+    }
+    let cold = &config.cold;
+    if cold.hot_max <= cold.hot_group {
+        let (is, group) = (show_size(cold.hot_max), show_size(cold.hot_group));
+        note(
+            "cold.hot_max",
+            format!("is {is}: more than cold.hot_group ({group}), or appends are refused before anything moves"),
+        );
     }
 }
 

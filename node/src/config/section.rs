@@ -308,18 +308,60 @@ impl Default for Cache {
     }
 }
 
-/// `[cold]`: where old bytes go.
+/// `[cold]`: where old bytes go, when, and how they are read there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cold {
     /// "none" keeps everything in the journal; "local" is a folder in `data_dir`, for a node that stands alone.
     /// Default "none".
     pub backend: ColdBackend,
+    /// Bytes of a stream move when the first of them is so old. Default 1h, 100ms to 90days. Later makes fewer and fuller
+    /// objects; sooner loses less with the last node.
+    pub hot_age: Duration,
+    /// Bytes of a stream move when there are more of them than this, however young. Default 64MiB, 1KiB to 64GiB.
+    pub hot_stream: u64,
+    /// The oldest bytes of a group move when it has more of them than this in the journal. Default 1GiB, 64KiB to 64TiB:
+    /// with `groups`, this is about what the journal takes on the disk.
+    pub hot_group: u64,
+    /// Appends are refused with 503 while a group has more bytes than this in the journal, because the cold store does not
+    /// take them. Default 8GiB, 64KiB to 64TiB; more than `hot_group`.
+    pub hot_max: u64,
+    /// How often a leader looks what has to move. Default 5s, 50ms to 1h.
+    pub every: Duration,
+    /// Size of an object, about: what is gathered from many streams before it is put. Default 8MiB, 4KiB to 512MiB.
+    pub object: u64,
+    /// How often a leader looks for objects that nothing refers to. Default 10min, 100ms to 7days.
+    pub sweep_every: Duration,
+    /// How long such an object stays, for readers that are under way and nodes that are behind. Default 1h, 100ms to 90days.
+    pub grace: Duration,
+    /// Bytes of objects kept in memory for readers. Default 64MiB, 0B to 256GiB.
+    pub cache: u64,
+    /// Bytes of an object that are fetched and kept at once. Default 1MiB, 4KiB to 64MiB.
+    pub block: u64,
+    /// Blocks fetched ahead of a reader that goes on. Default 4, 0 to 64.
+    pub read_ahead: u64,
+    /// How long one tries to read an object. Default 20s, 100ms to 10min.
+    pub patience: Duration,
+    /// A read that takes longer than that is asked a second time beside it. Default 1s, 10ms to 10min.
+    pub hedge_after: Duration,
 }
 
 impl Default for Cold {
     fn default() -> Self {
         Self {
             backend: ColdBackend::None,
+            hot_age: Duration::from_secs(3600),
+            hot_stream: 64 * MIB,
+            hot_group: 1024 * MIB,
+            hot_max: 8 * 1024 * MIB,
+            every: Duration::from_secs(5),
+            object: 8 * MIB,
+            sweep_every: Duration::from_secs(600),
+            grace: Duration::from_secs(3600),
+            cache: 64 * MIB,
+            block: MIB,
+            read_ahead: 4,
+            patience: Duration::from_secs(20),
+            hedge_after: Duration::from_secs(1),
         }
     }
 }
@@ -329,7 +371,7 @@ impl Default for Cold {
 pub enum ColdBackend {
     /// Nowhere.
     None,
-    /// A folder of this node, which has to stand alone: others could not read it. Nothing is moved there yet.
+    /// A folder of this node, which has to stand alone: others could not read it.
     Local,
     /// An S3 bucket.
     S3,

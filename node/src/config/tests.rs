@@ -393,7 +393,8 @@ fn a_cold_folder_may_be_named_before_anything_moves_there() {
           keeps everything"
         ]
     );
-    assert!(said_to("[cold]\nbackend = \"s3\"")[0].contains("not there yet"));
+    assert_eq!(said_to("[cold]\nbackend = \"s3\""), [""; 0]);
+    assert!(said_to("[cold]\nhot_group = \"9GiB\"")[0].contains("cold.hot_max"));
 }
 
 #[test]

@@ -18,6 +18,8 @@
 //! 10 group generation 08 token                   an attempt at a fork of this group, or the debt of one
 //! 10 group generation 09 confirmed incarnation fork's group, token
 //!                                                a reference to a stream, for a fork
+//! 10 group generation 0a incarnation             a stream with bytes in the journal
+//! 10 group generation 0b term sequence           an object of the cold store that chunks refer to
 //! 10 group generation 20 bucket                  group 0: a bucket
 //! 10 group generation 21 bucket                  how many stream rows of a bucket the group holds
 //! 10 group generation 22 begun                   group 0: a bucket that is being deleted
@@ -38,10 +40,13 @@ use crate::stream::{BadFormat, Offset, StreamName, Token};
 mod tests;
 mod value;
 
-pub use value::{Applied, Chunk, Place, number};
+pub use value::{Applied, Chunk, ColdPlace, HotRow, ObjectId, ObjectRow, Place, number};
 
 /// The version of the layout, put under [`Key::Version`] when an index is first opened and compared ever after.
-pub const LAYOUT_VERSION: u8 = 1;
+pub const LAYOUT_VERSION: u8 = 2;
+
+/// The oldest version that this program reads. 1 has no rows of kind `0a` and `0b`, and is otherwise the same.
+pub const LAYOUT_VERSION_MIN: u8 = 1;
 
 /// A key of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,6 +165,24 @@ pub enum Key<'a> {
         /// The fork's.
         token: Token,
     },
+    /// A [`HotRow`]. Only in a group whose old bytes move to the cold store.
+    Hot {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+        /// The stream.
+        incarnation: u64,
+    },
+    /// An [`ObjectRow`].
+    Object {
+        /// The group.
+        group: u32,
+        /// The generation of the group's rows.
+        generation: u64,
+        /// The object.
+        object: ObjectId,
+    },
     /// A [`BucketRow`](crate::stream::BucketRow), in group 0.
     Bucket {
         /// The group.
@@ -218,6 +241,8 @@ const DEADLINE: u8 = 0x06;
 const BLOB: u8 = 0x07;
 const PLEDGE: u8 = 0x08;
 const REFERENCE: u8 = 0x09;
+const HOT: u8 = 0x0a;
+const OBJECT: u8 = 0x0b;
 const BUCKET: u8 = 0x20;
 const BUCKET_COUNT: u8 = 0x21;
 const DELETING: u8 = 0x22;
@@ -341,6 +366,20 @@ impl<'a> Key<'a> {
                 key.extend(incarnation.to_be_bytes());
                 key.extend(token.group.to_be_bytes());
                 key.extend(token.index.to_be_bytes());
+            }
+            Self::Hot {
+                group,
+                generation,
+                incarnation,
+            } => key = incarnation_prefix(group, generation, HOT, incarnation),
+            Self::Object {
+                group,
+                generation,
+                object,
+            } => {
+                key = row_prefix(group, generation, OBJECT);
+                key.extend(object.term.to_be_bytes());
+                key.extend(object.sequence.to_be_bytes());
             }
             Self::Bucket {
                 group,
@@ -478,6 +517,19 @@ impl<'a> Key<'a> {
                             index: rest.try_get_u64().ok()?,
                         },
                     },
+                    HOT => Self::Hot {
+                        group,
+                        generation,
+                        incarnation: rest.try_get_u64().ok()?,
+                    },
+                    OBJECT => Self::Object {
+                        group,
+                        generation,
+                        object: ObjectId {
+                            term: rest.try_get_u64().ok()?,
+                            sequence: rest.try_get_u64().ok()?,
+                        },
+                    },
                     BUCKET => Self::Bucket {
                         group,
                         generation,
@@ -592,6 +644,18 @@ impl KeyRange {
         let Self { from: to, .. } = Self::chunks_from(group, generation, incarnation, offset);
         let Self { from, .. } = Self::chunks(group, generation, incarnation);
         Self { from, to }
+    }
+
+    /// All streams of a generation with bytes in the journal.
+    #[must_use]
+    pub fn hot(group: u32, generation: u64) -> Self {
+        Self::of_prefix(&row_prefix(group, generation, HOT))
+    }
+
+    /// All objects of the cold store that chunks of a generation refer to, by term.
+    #[must_use]
+    pub fn objects(group: u32, generation: u64) -> Self {
+        Self::of_prefix(&row_prefix(group, generation, OBJECT))
     }
 
     /// All streams of a generation with chunks that are still to be swept.

@@ -110,6 +110,22 @@ fn keys_are_written_as_they_were_by_the_first_release() {
             },
             "10000000030000000000000001 22 0000000000000102",
         ),
+        (
+            Key::Hot {
+                group,
+                generation,
+                incarnation: 258,
+            },
+            "10000000030000000000000001 0a 0000000000000102",
+        ),
+        (
+            Key::Object {
+                group,
+                generation,
+                object: ObjectId { term: 3, sequence: 258 },
+            },
+            "10000000030000000000000001 0b 0000000000000003 0000000000000102",
+        ),
         (Key::Buckets { group, generation }, "10000000030000000000000001 23"),
         (Key::Sealed { group, generation }, "10000000030000000000000001 24"),
     ];
@@ -137,9 +153,34 @@ fn values_are_written_as_they_were_by_the_first_release() {
         len: 1024,
         crc32c: 0xdead_beef,
         ends: true,
+        cuts: vec![],
     };
     assert_eq!(hex(&chunk.encode()), "010002ac028008effdb6f50d01");
     assert_eq!(Chunk::decode(&chunk.encode()), Ok(chunk));
+
+    let object = ObjectId { term: 3, sequence: 258 };
+    let chunk = Chunk {
+        place: Place::Cold(ColdPlace { object, offset: 300 }),
+        len: 1024,
+        crc32c: 0xdead_beef,
+        ends: false,
+        cuts: vec![100, 300],
+    };
+    assert_eq!(hex(&chunk.encode()), "0201038202ac028008effdb6f50d000264c801");
+    assert_eq!(Chunk::decode(&chunk.encode()), Ok(chunk.clone()));
+    let ends: Vec<Offset> = chunk.append_ends(Offset(2000)).collect();
+    assert_eq!(ends, [Offset(1076), Offset(1276)]);
+
+    let row = ObjectRow { live: 258, len: 300 };
+    assert_eq!(hex(&row.encode()), "018202ac02");
+    assert_eq!(ObjectRow::decode(&row.encode()), Ok(row));
+
+    let row = HotRow {
+        from: Offset(258),
+        since_ms: 1_700_000_000_000,
+    };
+    assert_eq!(hex(&row.encode()), "01820280d095ffbc31");
+    assert_eq!(HotRow::decode(&row.encode()), Ok(row));
 
     assert_eq!(hex(&number::encode(258)), "0000000000000102");
     assert_eq!(number::decode(&number::encode(258)), Ok(258));

@@ -14,11 +14,11 @@ use super::codec::next_index;
 use super::forks::ForkRows;
 use super::log::Slot;
 use super::machine::{Machine, State, damaged};
-use super::types::{Answer, Entry, Envelope, LogId, Payload, StoredMembership};
+use super::types::{Answer, Entry, LogId, Payload, StoredMembership};
 use crate::keys::{Chunk, Key, KeyRange, Place, number};
 use crate::stream::{
-    BlobChange, Claim, Command, ForkOp, Loaded, Moment, Offset, Op, RowChange, Standing, Stored, StreamName, StreamRow,
-    Transition, apply,
+    BlobChange, Claim, Command, ForkOp, Loaded, Moment, Moved, Offset, Op, Outcome, RowChange, Standing, Stored,
+    StreamName, StreamRow, Transition, apply,
 };
 
 /// The most bytes one chunk row stands for: what is read from a disk, and verified, at once.
@@ -56,7 +56,7 @@ impl Machine {
     pub(super) fn apply(&self, entries: &[Entry]) -> io::Result<Vec<Answer>> {
         let mut guard = self.state();
         let state = &mut *guard;
-        let mut changes = Changes::default();
+        let (mut changes, mut changed) = (Changes::default(), BTreeMap::new());
         let mut answers = Vec::with_capacity(entries.len());
         for entry in entries {
             let id = entry.log_id;
@@ -74,7 +74,14 @@ impl Machine {
                     (None, 1)
                 }
                 Payload::Normal(envelope) => {
-                    let outcome = self.command(state, &mut changes, id, envelope)?;
+                    let command = Command::decode(&envelope.meta, envelope.body.clone()).map_err(damaged)?;
+                    let outcome = if let Op::Moved(moved) = &command.op {
+                        // What was moved may have come in entries of this very batch: its rows must be there.
+                        changed.extend(self.write(state, std::mem::take(&mut changes))?);
+                        self.moved_command(state, &mut changes, id, &command, moved)?
+                    } else {
+                        self.command(state, &mut changes, id, command)?
+                    };
                     let heard = crc32c::crc32c_append(crc32c::crc32c(&envelope.meta), &envelope.body);
                     let said = crc32c::crc32c(&outcome.encode());
                     let tag = (u64::from(heard) << 32) | u64::from(said);
@@ -85,7 +92,7 @@ impl Machine {
             state.position.digest = chain(state.position.digest, id, tag);
             answers.push(Answer(answer));
         }
-        let changed = self.write(state, changes)?;
+        changed.extend(self.write(state, changes)?);
         let unflushed = next_index(state.position.applied) - next_index(state.flushed.applied);
         let much = state.trash || unflushed >= self.flush_entries;
         drop(guard);
@@ -99,14 +106,24 @@ impl Machine {
         Ok(answers)
     }
 
-    fn command(
+    fn moved_command(
         &self,
         state: &mut State,
         changes: &mut Changes,
         id: LogId,
-        envelope: &Envelope,
-    ) -> io::Result<crate::stream::Outcome> {
-        let command = Command::decode(&envelope.meta, envelope.body.clone()).map_err(damaged)?;
+        command: &Command,
+        moved: &Moved,
+    ) -> io::Result<Outcome> {
+        state.position.last_now_ms = state.position.last_now_ms.max(command.now_ms);
+        let counts = moved.counts_in(id.leader_id.term);
+        if counts {
+            let segments = self.moved(state, &mut changes.batch, moved)?;
+            changes.segments.extend(segments);
+        }
+        Ok(Outcome::Moved { counts })
+    }
+
+    fn command(&self, state: &mut State, changes: &mut Changes, id: LogId, command: Command) -> io::Result<Outcome> {
         if let Op::Bucket(op) = command.op {
             let (buckets, batch) = (&mut changes.buckets, &mut changes.batch);
             return self.bucket_command(state, buckets, batch, &command, op, id.index);
@@ -152,6 +169,12 @@ impl Machine {
         self.note_forks(state, changes, transition.forks);
         if let Some(stored) = transition.stored {
             self.store(state, changes, id.index, &stored, &command.body)?;
+            let of = self.of(state);
+            let end = Offset(stored.offset.0 + stored.len);
+            let now_ms = state.position.last_now_ms;
+            state
+                .books
+                .came(&mut changes.batch, of, stored.incarnation, stored.offset, end, now_ms);
             // A blob is read once in a while and from its beginning: it must not drive out what tailing readers want.
             if command.blob().is_none() {
                 changes
@@ -262,7 +285,9 @@ impl Machine {
     }
 
     /// The chunks of an incarnation are garbage from now on.
-    fn discard(&self, state: &State, changes: &mut Changes, incarnation: u64) {
+    fn discard(&self, state: &mut State, changes: &mut Changes, incarnation: u64) {
+        let of = self.of(state);
+        state.books.left(&mut changes.batch, of, incarnation);
         let key = Key::Trash {
             group: self.group,
             generation: state.generation,
@@ -319,6 +344,7 @@ impl Machine {
                 len: piece.len() as u32,
                 crc32c: crc32c::crc32c(piece),
                 ends,
+                cuts: Vec::new(),
             };
             let key = Key::Chunk {
                 group,
@@ -337,11 +363,7 @@ impl Machine {
 
     /// Writes the batch; returns the streams that somebody may wait for: what changed in others, such as when they were
     /// last used, is nothing that a reader is waiting for.
-    fn write(
-        &self,
-        state: &mut State,
-        mut changes: Changes,
-    ) -> io::Result<BTreeMap<StreamName, Changed>> {
+    fn write(&self, state: &mut State, mut changes: Changes) -> io::Result<BTreeMap<StreamName, Changed>> {
         let (group, generation) = (self.group, state.generation);
         for (name, Changed { row, .. }) in &changes.rows {
             let key = Key::stream(group, generation, name).encode();
@@ -389,11 +411,4 @@ fn chain(digest: u64, id: LogId, tag: u64) -> u64 {
         }
     }
     hash
-}
-
-/// The journal segment of an encoded chunk row, and its length.
-pub(super) fn chunk_extent(row: &[u8]) -> io::Result<(u64, u64)> {
-    let chunk = Chunk::decode(row).map_err(damaged)?;
-    let Place::Journal(position) = chunk.place;
-    Ok((position.segment, chunk.len.into()))
 }

@@ -163,6 +163,13 @@ impl Group {
         }
     }
 
+    /// The term in which this node leads, if it does, as far as it knows.
+    pub(super) fn leading_term(&self) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        (metrics.current_leader == Some(self.me)).then_some(metrics.current_term)
+    }
+
     /// Notes that openraft has stopped; if that was not wanted, the node must end.
     pub(super) fn failed(&self, error: Fatal<Types>) -> String {
         match error {
@@ -291,6 +298,11 @@ impl Group {
             What::Begin { .. } => Err(BadBytes::new("snapshot", "it began twice").into()),
             What::Rows => incoming.rows(&tail),
             What::Bytes { runs } => incoming.bytes(&runs, tail).await,
+            What::Cold { runs } => incoming.cold(runs),
+            What::Objects { lens } => {
+                incoming.objects(&lens);
+                Ok(())
+            }
             What::End => return self.put_in_force(piece.vote, incoming).await,
         };
         match taken {

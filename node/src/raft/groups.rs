@@ -25,8 +25,9 @@ use super::recovery::Recovery;
 use super::tending::Tending;
 use super::{GroupStatus, GroupView, Observer, ProposeError, TailCache};
 use crate::cluster::Founder;
+use crate::cold::Store;
 use crate::config;
-use crate::keys::{Key, LAYOUT_VERSION};
+use crate::keys::{Key, LAYOUT_VERSION, LAYOUT_VERSION_MIN};
 use crate::stream::{Command, Outcome};
 
 /// The numbers the groups of a node are started with.
@@ -55,6 +56,8 @@ pub struct Seams {
     pub disk: Arc<dyn Disk>,
     /// Where rows lie.
     pub index: Arc<dyn Index>,
+    /// Where old bytes are, if they move.
+    pub cold: Option<Arc<Store>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// How other nodes are reached.
@@ -153,6 +156,7 @@ impl Groups {
             disk,
             index,
             clock,
+            cold,
             transport,
             observer,
         } = seams;
@@ -210,7 +214,15 @@ impl Groups {
         for number in 0..count {
             let state = recovered.remove(&number).unwrap_or_default();
             let log = GroupLog::new(number, journal.clone(), cache_bytes, state);
-            let machine = Machine::open(log, index.clone(), tail.clone(), observer.clone(), work.clone(), bounds)?;
+            let machine = Machine::open(
+                log,
+                index.clone(),
+                tail.clone(),
+                observer.clone(),
+                work.clone(),
+                cold.clone(),
+                bounds,
+            )?;
             let next = next_index(machine.flush_point().applied);
             let first = next_index(machine.log.state().purged);
             if next < first {
@@ -276,6 +288,12 @@ impl Groups {
     #[must_use]
     pub fn leader(&self, group: u32) -> Lead {
         self.group(group).leader()
+    }
+
+    /// The term in which this node leads a group, if it does, as far as it knows.
+    #[must_use]
+    pub fn leading_term(&self, group: u32) -> Option<u64> {
+        self.group(group).leading_term()
     }
 
     /// Puts a command into the log of a group that this node leads, stamped with its time, and waits for the outcome.
@@ -415,12 +433,12 @@ impl Founder for Groups {
 fn check_layout(index: &dyn Index) -> Result<(), StartError> {
     let key = Key::Version.encode();
     match index.get(&key)?.as_deref() {
-        None => {
+        Some([LAYOUT_VERSION]) => Ok(()),
+        None | Some([LAYOUT_VERSION_MIN..LAYOUT_VERSION]) => {
             let mut batch = Batch::default();
             batch.put(key, vec![LAYOUT_VERSION]);
             Ok(index.write(batch)?)
         }
-        Some([LAYOUT_VERSION]) => Ok(()),
         Some(other) => Err(StartError::Layout {
             found: other.first().copied().unwrap_or_default(),
         }),

@@ -8,9 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
-use super::apply::chunk_extent;
 use super::machine::{Machine, Position, damaged, each_row};
-use crate::keys::{Chunk, Key, KeyRange, number};
+use crate::keys::{Chunk, Key, KeyRange, ObjectId, Place, number};
 use crate::stream::{BucketRow, Claim, ImageRow, Offset, Pledge, Reference, StreamName, StreamRow};
 
 /// A group's state at one moment.
@@ -18,12 +17,17 @@ pub(super) struct Taken {
     machine: Arc<Machine>,
     pub(super) position: Position,
     pub(super) rows: Vec<ImageRow>,
+    /// Bytes in the journal.
     pub(super) chunks: Vec<TakenChunk>,
+    /// Bytes in the cold store, which the receiver has, too.
+    pub(super) cold: Vec<TakenChunk>,
+    /// Objects there, and how many bytes were in each at first.
+    pub(super) objects: Vec<(ObjectId, u64)>,
     pinned: BTreeSet<u64>,
 }
 
 /// Where bytes of a stream lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TakenChunk {
     pub(super) incarnation: u64,
     pub(super) end: Offset,
@@ -109,14 +113,20 @@ impl Taken {
             }
             Ok(())
         })?;
-        let (mut chunks, mut pinned) = (Vec::new(), BTreeSet::new());
+        let (mut chunks, mut cold, mut pinned) = (Vec::new(), Vec::new(), BTreeSet::new());
         each_row(index, &KeyRange::all_chunks(group, generation), |key, value| {
             if let Key::Chunk { incarnation, end, .. } = Key::decode(key).map_err(damaged)?
                 && living.get(&incarnation).is_some_and(|earliest| end > *earliest)
             {
                 let chunk = Chunk::decode(value).map_err(damaged)?;
-                pinned.insert(chunk_extent(value)?.0);
-                chunks.push(TakenChunk {
+                let pile = match chunk.place {
+                    Place::Journal(position) => {
+                        pinned.insert(position.segment);
+                        &mut chunks
+                    }
+                    Place::Cold(_) => &mut cold,
+                };
+                pile.push(TakenChunk {
                     incarnation,
                     end,
                     chunk,
@@ -128,12 +138,16 @@ impl Taken {
             *state.pins.entry(*segment).or_default() += 1;
         }
         let position = state.position.clone();
+        let objects = state.books.objects().iter().map(|(object, row)| (*object, row.len));
+        let objects = objects.collect();
         drop(state);
         Ok(Self {
             machine: machine.clone(),
             position,
             rows,
             chunks,
+            cold,
+            objects,
             pinned,
         })
     }

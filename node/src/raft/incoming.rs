@@ -14,9 +14,11 @@ use storage::journal::{JournalError, Kind, Record};
 
 use super::buckets::Rows;
 use super::codec::BadBytes;
+use super::image::TakenChunk;
 use super::machine::{Machine, Position, damaged, uploads};
+use super::moving::Of;
 use super::state_machine::ImageMeta;
-use crate::keys::{Chunk, Key, KeyRange, Place, number};
+use crate::keys::{Chunk, ColdPlace, Key, KeyRange, ObjectId, ObjectRow, Place, number};
 use crate::stream::{ImageRow, Offset, decode_rows};
 
 /// A state that is being received, or has been.
@@ -31,6 +33,10 @@ pub(super) struct Incoming {
     generation: u64,
     pub(super) position: Position,
     live: BTreeMap<u64, u64>,
+    /// Objects of the cold store: how many bytes chunks refer to, and how many there were at first.
+    objects: BTreeMap<ObjectId, ObjectRow>,
+    /// The first byte of each stream in the journal.
+    hot: BTreeMap<u64, Offset>,
     /// Buckets received.
     buckets: u64,
     pinned: BTreeSet<u64>,
@@ -44,6 +50,43 @@ pub(super) struct Run {
     pub(super) len: u32,
     pub(super) crc32c: u32,
     pub(super) ends: bool,
+}
+
+/// A run of bytes in the cold store.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct ColdRun {
+    incarnation: u64,
+    end: u64,
+    place: ColdPlace,
+    len: u32,
+    crc32c: u32,
+    ends: bool,
+    cuts: Vec<u32>,
+}
+
+impl ColdRun {
+    /// A chunk that is there.
+    pub(super) fn of(taken: &TakenChunk) -> Option<Self> {
+        let Chunk {
+            place: Place::Cold(place),
+            len,
+            crc32c,
+            ends,
+            ref cuts,
+        } = taken.chunk
+        else {
+            return None;
+        };
+        Some(Self {
+            incarnation: taken.incarnation,
+            end: taken.end.0,
+            place,
+            len,
+            crc32c,
+            ends,
+            cuts: cuts.clone(),
+        })
+    }
 }
 
 impl Incoming {
@@ -62,6 +105,8 @@ impl Incoming {
             generation,
             position,
             live: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            hot: BTreeMap::new(),
             buckets: 0,
             pinned: BTreeSet::new(),
         }
@@ -186,7 +231,11 @@ impl Incoming {
                     len: run.len,
                     crc32c: run.crc32c,
                     ends: run.ends,
+                    cuts: Vec::new(),
                 };
+                let from = Offset(run.end.saturating_sub(run.len.into()));
+                let first = self.hot.entry(run.incarnation).or_insert(from);
+                *first = from.min(*first);
                 let key = Key::Chunk {
                     group,
                     generation,
@@ -197,6 +246,39 @@ impl Incoming {
             }
         }
         self.machine.index.write(batch)
+    }
+
+    /// Takes runs that are in the cold store.
+    ///
+    /// # Errors
+    /// If the index fails.
+    pub(super) fn cold(&mut self, runs: Vec<ColdRun>) -> io::Result<()> {
+        let mut batch = Batch::default();
+        for run in runs {
+            self.objects.entry(run.place.object).or_default().live += u64::from(run.len);
+            let key = Key::Chunk {
+                group: self.machine.group,
+                generation: self.generation,
+                incarnation: run.incarnation,
+                end: Offset(run.end),
+            };
+            let chunk = Chunk {
+                place: Place::Cold(run.place),
+                len: run.len,
+                crc32c: run.crc32c,
+                ends: run.ends,
+                cuts: run.cuts,
+            };
+            batch.put(key.encode(), chunk.encode());
+        }
+        self.machine.index.write(batch)
+    }
+
+    /// Takes how many bytes there were in objects.
+    pub(super) fn objects(&mut self, lens: &[(ObjectId, u64)]) {
+        for (object, len) in lens {
+            self.objects.entry(*object).or_default().len = *len;
+        }
     }
 
     /// Makes all bytes durable that were taken.
@@ -253,6 +335,14 @@ impl Machine {
             state.live = std::mem::take(&mut incoming.live);
             let segments: Vec<u64> = state.live.keys().copied().collect();
             state.put_live(&mut batch, group, segments);
+            let of = Of {
+                group,
+                generation: incoming.generation,
+            };
+            let since_ms = incoming.position.last_now_ms;
+            state
+                .books
+                .replace(&mut batch, of, &incoming.objects, &incoming.hot, since_ms);
             state.position = incoming.position.clone();
             state.uploads = uploads;
             state.rows.clear();

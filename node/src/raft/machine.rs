@@ -18,10 +18,12 @@ use super::Observer;
 use super::codec::BadBytes;
 use super::hold::Sending;
 use super::log::GroupLog;
+use super::moving::{Books, Of};
 use super::rows::RowCache;
 use super::tail_cache::TailCache;
 use super::types::{LogId, StoredMembership, log_id};
-use crate::keys::{Applied, Key, KeyRange, number};
+use crate::cold::Store;
+use crate::keys::{Applied, Chunk, Key, KeyRange, ObjectId, Place, number};
 use crate::stream::{BadFormat, BlobRow, Offset, StreamName, StreamRow};
 
 /// Version byte of what `raft` spells inside the applied row, and of the membership row.
@@ -35,6 +37,8 @@ pub(super) struct Machine {
     pub(super) group: u32,
     pub(super) index: Arc<dyn Index>,
     pub(super) journal: Journal,
+    /// Where old bytes are, if they move.
+    pub(super) cold: Option<Arc<Store>>,
     pub(super) log: GroupLog,
     pub(super) tail: Arc<TailCache>,
     pub(super) observer: Arc<dyn Observer>,
@@ -60,6 +64,18 @@ pub(super) struct Bounds {
     pub(super) rows: usize,
 }
 
+/// Bytes have moved to a cold store, and the node has none.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "old bytes of group {group} are in the cold store (object {}-{}), and this node has none: set `cold.backend` to what it \
+     was when they moved there",
+    object.term, object.sequence
+)]
+struct NoColdStore {
+    group: u32,
+    object: ObjectId,
+}
+
 /// What the lock guards.
 pub(super) struct State {
     /// The generation of rows that is the group's state.
@@ -82,6 +98,8 @@ pub(super) struct State {
     pub(super) held: BTreeMap<u64, usize>,
     /// Whether pledges, or references that nobody has confirmed, may be there.
     pub(super) forks: bool,
+    /// What is in the journal, and what in the cold store.
+    pub(super) books: Books,
 }
 
 /// How far the log was applied, and what came out.
@@ -114,6 +132,7 @@ impl Machine {
         tail: Arc<TailCache>,
         observer: Arc<dyn Observer>,
         work: Arc<Notify>,
+        cold: Option<Arc<Store>>,
         bounds: Bounds,
     ) -> io::Result<Self> {
         let group = log.shared.group;
@@ -132,6 +151,15 @@ impl Machine {
             Ok(())
         })?;
         let uploads = uploads(&*index, group, generation)?;
+        let books = Books::load(&*index, Of { group, generation }, cold.is_some())?;
+        if cold.is_none()
+            && let Some(object) = books.objects().keys().next()
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                NoColdStore { group, object: *object },
+            ));
+        }
         log.set_flushed(position.applied);
         let state = State {
             generation,
@@ -145,11 +173,13 @@ impl Machine {
             trash: true,
             held: BTreeMap::new(),
             forks: true,
+            books,
         };
         Ok(Self {
             group,
             index,
             journal,
+            cold,
             log,
             tail,
             observer,
@@ -257,12 +287,22 @@ impl Machine {
         let page = self.index.scan(&chunks.from, &chunks.to, PAGE)?;
         let mut batch = Batch::default();
         let mut touched = Vec::new();
+        let mut objects = Vec::new();
         for (_, value) in &page {
-            let (segment, len) = super::apply::chunk_extent(value)?;
-            let live = state.live.entry(segment).or_default();
-            *live = live.saturating_sub(len);
-            touched.push(segment);
+            let chunk = Chunk::decode(value).map_err(damaged)?;
+            match chunk.place {
+                Place::Journal(position) => {
+                    let live = state.live.entry(position.segment).or_default();
+                    *live = live.saturating_sub(chunk.len.into());
+                    touched.push(position.segment);
+                }
+                Place::Cold(place) => {
+                    state.books.release(place.object, chunk.len.into());
+                    objects.push(place.object);
+                }
+            }
         }
+        state.books.put_objects(&mut batch, Of { group, generation }, objects);
         touched.sort_unstable();
         touched.dedup();
         state.put_live(&mut batch, group, touched);

@@ -8,6 +8,7 @@
 //! | `machine`, `apply`, `rows`, `buckets`, `tail_cache` | how do committed entries become rows and bytes? |
 //! | `state_machine`, `image`, `incoming` | how does a follower that fell behind get the state whole? |
 //! | `forks` | where are the rows that hold forks and sources together? |
+//! | `moving` | which bytes are in the journal, and how do they leave it? |
 //! | `view` | how are rows and bytes read, and never served damaged? |
 //! | `network`, `pipeline`, `wire` | how do groups of different nodes talk? |
 //! | `janitor`, `hold` | what is flushed, purged and freed, and when? |
@@ -30,6 +31,7 @@ mod lead;
 mod log;
 mod log_reader;
 mod machine;
+mod moving;
 mod network;
 mod pipeline;
 mod propose;
@@ -53,6 +55,7 @@ use crate::stream::{StreamName, StreamRow};
 pub use codec::BadBytes;
 pub use forks::{Doubt, ForkCensus};
 pub use groups::{Groups, Lead, Seams, Settings, StartError};
+pub use moving::{HotAndCold, MoveBounds};
 pub use network::Transport;
 pub use propose::ProposeError;
 pub use status::{EntryId, GroupStatus};

@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::image::{Taken, TakenChunk};
-use super::incoming::Run;
+use super::incoming::{ColdRun, Run};
 use super::pipeline::{Pipeline, Told, Window};
 use super::state_machine::{Image, ImageSnapshot};
 use super::types::{Member, Types, Vote};
@@ -27,6 +27,7 @@ use super::wire::{
     self, APPEND, Append, Appended, Ask, Asked, PRE_VOTE, Piece, SNAPSHOT, TRANSFER, Taking, Transfer, Transferred,
     VOTE, What,
 };
+use crate::keys::{ObjectId, Place};
 use crate::peer::{PeerError, Peers, Why};
 use crate::stream::{ImageRow, encode_rows};
 
@@ -35,6 +36,9 @@ const ROWS: usize = 1024;
 
 /// About how long a row is.
 const ROW_BYTES: usize = 256;
+
+/// Bytes that a run in the cold store takes, about: a byte or two for each append in it.
+const COLD_ROW_BYTES: usize = 512;
 
 /// Pieces of a snapshot sent and not yet answered.
 const PIECES_UNDER_WAY: usize = 4;
@@ -209,6 +213,9 @@ impl Line {
         let rows = taken.rows.chunks((self.piece_bytes / ROW_BYTES).clamp(1, ROWS));
         let mut parts: Vec<Part<'_>> = rows.map(Part::Rows).collect();
         parts.extend(batches(&taken.chunks, self.piece_bytes).map(Part::Bytes));
+        let cold = (self.piece_bytes / COLD_ROW_BYTES).clamp(1, ROWS);
+        parts.extend(taken.cold.chunks(cold).map(Part::Cold));
+        parts.extend(taken.objects.chunks(ROWS).map(Part::Objects));
         let end = parts.len() as u64 + 1;
         let mut under_way = FuturesOrdered::new();
         for (part, number) in parts.into_iter().zip(1..) {
@@ -247,6 +254,8 @@ impl Line {
 enum Part<'a> {
     Rows(&'a [ImageRow]),
     Bytes(&'a [TakenChunk]),
+    Cold(&'a [TakenChunk]),
+    Objects(&'a [(ObjectId, u64)]),
 }
 
 impl Part<'_> {
@@ -257,6 +266,11 @@ impl Part<'_> {
                 let (runs, tail) = load(journal, batch).await?;
                 Ok((What::Bytes { runs }, tail))
             }
+            Self::Cold(batch) => {
+                let runs = batch.iter().filter_map(ColdRun::of).collect();
+                Ok((What::Cold { runs }, Vec::new()))
+            }
+            Self::Objects(lens) => Ok((What::Objects { lens: lens.to_vec() }, Vec::new())),
         }
     }
 }
@@ -299,7 +313,10 @@ async fn load(
             chunk,
         } in batch
         {
-            tail.push(fetch(&journal, chunk).await?);
+            let Place::Journal(position) = chunk.place else {
+                continue;
+            };
+            tail.push(fetch(&journal, position, &chunk).await?);
             runs.push(Run {
                 incarnation,
                 end: end.0,

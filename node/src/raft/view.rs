@@ -9,6 +9,7 @@ use storage::journal::{Journal, JournalError, Position};
 
 use super::codec::next_index;
 use super::machine::{Machine, damaged};
+use crate::cold::ColdReadError;
 use crate::keys::{Chunk, Key, KeyRange, Place};
 use crate::stream::{BlobRow, BucketRow, Offset, StreamName, StreamRow};
 
@@ -58,13 +59,15 @@ pub enum ReadError {
         /// The first byte of the run that does not match its checksum.
         offset: u64,
     },
+    /// They are in the cold store, and cannot be had.
+    #[error(transparent)]
+    Cold(#[from] ColdReadError),
     /// The disk or the index failed.
     #[error("cannot read: {0}")]
     Io(#[from] io::Error),
 }
 
 /// A run of bytes of a stream and where it lies.
-#[derive(Clone, Copy)]
 struct Lying {
     start: u64,
     end: u64,
@@ -189,11 +192,11 @@ impl GroupView {
                 }
                 continue;
             }
-            let journal = self.machine.journal.clone();
+            let machine = self.machine.clone();
             let fetching = async move {
                 let mut pieces = Vec::with_capacity(found.len());
                 for lying in found {
-                    let piece = fetch(&journal, lying.chunk).await?;
+                    let piece = machine.fetch(&lying.chunk).await?;
                     let skip = from.0.saturating_sub(lying.start) as usize;
                     let keep = (lying.end.min(to.0) - lying.start) as usize;
                     pieces.push(piece.slice(skip..keep));
@@ -208,6 +211,27 @@ impl GroupView {
             }
         }
         Err(ReadError::Gone)
+    }
+
+    /// The bytes of these chunks, one piece for each.
+    ///
+    /// # Errors
+    /// If they are gone, damaged, or the disk fails.
+    pub async fn run_bytes(&self, run: &[(Offset, Chunk)]) -> Result<Vec<Bytes>, ReadError> {
+        let machine = self.machine.clone();
+        let run: Vec<Chunk> = run.iter().map(|(_, chunk)| chunk.clone()).collect();
+        let fetching = async move {
+            let mut pieces = Vec::with_capacity(run.len());
+            for chunk in &run {
+                pieces.push(machine.fetch(chunk).await?);
+            }
+            Ok(pieces)
+        };
+        match rt::offload(fetching).await.map_err(io::Error::other)? {
+            Ok(pieces) => Ok(pieces),
+            Err(Fetch::Freed) => Err(ReadError::Gone),
+            Err(Fetch::Failed(error)) => Err(error),
+        }
     }
 
     /// The bytes of a stream from `from` to `to`, if all of them are in memory and are less than a MiB.
@@ -260,9 +284,8 @@ impl GroupView {
             if known >= to {
                 break;
             }
-            if Chunk::decode(&value).map_err(damaged)?.ends {
-                ends.push(end);
-            }
+            let chunk = Chunk::decode(&value).map_err(damaged)?;
+            ends.extend(chunk.append_ends(end).filter(|end| *end > from));
             known = end;
         }
         if known == from {
@@ -321,9 +344,24 @@ pub(super) enum Fetch {
     Failed(ReadError),
 }
 
-/// Reads a chunk and verifies it. The disk is called inside: drive it where that may block.
-pub(super) async fn fetch(journal: &Journal, chunk: Chunk) -> Result<Bytes, Fetch> {
-    let Place::Journal(position) = chunk.place;
+impl Machine {
+    /// Reads a chunk, wherever it is, and verifies it. The disk is called inside: drive it where that may block.
+    async fn fetch(&self, chunk: &Chunk) -> Result<Bytes, Fetch> {
+        let place = match chunk.place {
+            Place::Journal(position) => return fetch(&self.journal, position, chunk).await,
+            Place::Cold(place) => place,
+        };
+        let Some(cold) = &self.cold else {
+            let error = io::Error::other("old bytes are in the cold store, and this node has none");
+            return Err(Fetch::Failed(ReadError::Io(error)));
+        };
+        let read = cold.read(self.group, place, chunk.len, chunk.crc32c);
+        read.await.map_err(|error| Fetch::Failed(ReadError::Cold(error)))
+    }
+}
+
+/// Reads a chunk from the journal and verifies it. The disk is called inside: drive it where that may block.
+pub(super) async fn fetch(journal: &Journal, position: Position, chunk: &Chunk) -> Result<Bytes, Fetch> {
     // A bit may flip on the way as well as on the disk: once more, then it is damage.
     for _ in 0..2 {
         let bytes = match journal.read(position, 0, chunk.len as usize).await {

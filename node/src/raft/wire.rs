@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{BadBytes, decode_entry, encode_entry, entry_len, put_varint, take_varint};
-use super::incoming::Run;
+use super::incoming::{ColdRun, Run};
 use super::types::{LogId, StoredMembership, Types, Vote};
+use crate::keys::ObjectId;
 use crate::peer::BULK;
 
 /// Version byte of everything here.
@@ -83,6 +84,10 @@ pub(super) enum What {
     Bytes { runs: Vec<Run> },
     /// The last piece: put it in force.
     End,
+    /// Runs that are in the cold store.
+    Cold { runs: Vec<ColdRun> },
+    /// Objects of the cold store, and how many bytes were in each at first.
+    Objects { lens: Vec<(ObjectId, u64)> },
 }
 
 /// The answer to a piece.

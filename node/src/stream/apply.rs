@@ -136,7 +136,7 @@ pub fn apply(loaded: Loaded<'_>, command: &Command, moment: Moment) -> Transitio
         Op::Touch(touch) => case.touch(touch),
         Op::Tend => case.tend(),
         // Judged by `apply_bucket`: there is no stream of that name.
-        Op::Bucket(_) => Err(Refusal::NotFound),
+        Op::Bucket(_) | Op::Moved(_) => Err(Refusal::NotFound),
         Op::Snapshot(op) => case.snapshot(&command.stream, op),
     });
     let mut transition = judged.unwrap_or_else(|refusal| case.unchanged(Outcome::Refused(refusal)));
@@ -455,9 +455,14 @@ fn within_limits(stream: &StreamName, op: &Op) -> Result<(), Refusal> {
         ),
         Op::Fork(ForkOp::Bear(bearing)) => (Some(&bearing.content_type), None, None),
         Op::Fork(ForkOp::Pledge(pledging)) => (pledging.asked.content_type.as_ref(), None, None),
-        Op::Fork(_) | Op::Delete(_) | Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) | Op::Snapshot(_) => {
-            (None, None, None)
-        }
+        Op::Fork(_)
+        | Op::Delete(_)
+        | Op::Trim(_)
+        | Op::Touch(_)
+        | Op::Tend
+        | Op::Bucket(_)
+        | Op::Snapshot(_)
+        | Op::Moved(_) => (None, None, None),
     };
     check(
         content_type.is_none_or(|text| text.len() <= CONTENT_TYPE_BYTES_MAX),

@@ -11,6 +11,7 @@ use super::bucket::BucketOp;
 use super::etag::Condition;
 use super::fork::ForkOp;
 use super::lifetime::Lifetime;
+use super::moved::Moved;
 use super::name::{StreamName, group_of};
 use super::offset::Offset;
 use super::retention::Retention;
@@ -58,6 +59,8 @@ pub enum Op {
     Snapshot(SnapshotOp),
     /// A step of making or unmaking a fork: of it, or for it.
     Fork(ForkOp),
+    /// Bytes of the group have moved to the cold store; the command's stream is [`Moved::no_stream`].
+    Moved(Moved),
 }
 
 /// `PUT`.
@@ -159,7 +162,7 @@ impl Command {
             | Op::Tend
             | Op::Snapshot(_)
             | Op::Fork(_) => group == group_of(&self.stream, groups),
-            Op::Bucket(BucketOp::Seal { .. }) => group < groups,
+            Op::Bucket(BucketOp::Seal { .. }) | Op::Moved(_) => group < groups,
             Op::Bucket(_) => group == REGISTRY,
         }
     }
@@ -170,7 +173,7 @@ impl Command {
     pub fn is_of_client(&self) -> bool {
         match &self.op {
             Op::Create(_) | Op::Append(_) | Op::Delete(_) => true,
-            Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) | Op::Fork(_) => false,
+            Op::Trim(_) | Op::Touch(_) | Op::Tend | Op::Bucket(_) | Op::Fork(_) | Op::Moved(_) => false,
             Op::Snapshot(op) => matches!(op, SnapshotOp::Begin { .. } | SnapshotOp::Trim { .. }),
         }
     }

@@ -28,6 +28,7 @@ mod forking;
 mod image;
 mod lifetime;
 mod limits;
+mod moved;
 mod name;
 mod offset;
 mod outcome;
@@ -54,6 +55,7 @@ pub use fork::{
 pub use image::{ImageRow, decode_rows, encode_rows};
 pub use lifetime::Lifetime;
 pub use limits::*;
+pub use moved::{Moved, MovedRun};
 pub use name::{BadName, StreamName, group_of};
 pub use offset::{BadOffset, Offset, Whence};
 pub use outcome::{Accepted, Field, Outcome, Refusal, Standing};

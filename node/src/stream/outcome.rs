@@ -109,6 +109,11 @@ pub enum Outcome {
     Snapshot(SnapshotDone),
     /// A step of making or unmaking a fork is done.
     Fork(ForkDone),
+    /// To [`Moved`](super::Moved).
+    Moved {
+        /// Whether the object counts. If not, nothing refers to it, now or ever.
+        counts: bool,
+    },
 }
 
 /// Why a command changed nothing.
@@ -230,7 +235,12 @@ impl Outcome {
             ) => Some(standing),
             Self::Refused(Refusal::IfMatch { standing }) => standing.as_ref(),
             Self::Snapshot(SnapshotDone::Published { standing } | SnapshotDone::Trimmed { standing }) => Some(standing),
-            Self::Deleted | Self::Bucket(_) | Self::Snapshot(_) | Self::Fork(_) | Self::Refused(_) => None,
+            Self::Deleted
+            | Self::Bucket(_)
+            | Self::Snapshot(_)
+            | Self::Fork(_)
+            | Self::Moved { .. }
+            | Self::Refused(_) => None,
         }
     }
 }

@@ -15,6 +15,7 @@ mod fair_weather;
 mod forks_under_partitions;
 mod leader_churn;
 mod minority_partition;
+mod old_bytes_move;
 mod power_loss;
 mod retention;
 mod rolling_restart;
@@ -36,7 +37,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ALL: [Entry; 25] = [
+pub const ALL: [Entry; 26] = [
     Entry {
         name: "fair-weather",
         about: "nothing goes wrong",
@@ -151,6 +152,11 @@ pub const ALL: [Entry; 25] = [
         name: "recreate-under-tail",
         about: "streams are deleted and created again under those who wait for them",
         scenario: |_| tailing::recreate_under_tail(),
+    },
+    Entry {
+        name: "old-bytes-move",
+        about: "bytes move to a cold store that is slow, out, forgetful or lies, while leaders change and everybody reads",
+        scenario: old_bytes_move::old_bytes_move,
     },
     Entry {
         name: "swarm",

@@ -12,6 +12,7 @@ use rand::RngExt;
 use sim::cluster::Shape;
 use sim::fault::{Fault, Whom};
 
+use super::old_bytes_move::cold_hurts;
 use crate::nemesis::{Nemesis, RollingRestart, hurt_and_mend, millis};
 use crate::scenario::Scenario;
 
@@ -37,7 +38,20 @@ pub(super) fn swarm(dice: &Dice) -> Scenario {
     scenario.nemeses = nemeses(throw, nodes, groups);
     scenario.nemeses.extend(clocks(dice));
     scenario.nemeses.extend(links(dice));
+    cold(&mut scenario, dice);
     scenario
+}
+
+/// In some runs old bytes move, and in most of these the cold store has troubles of its own.
+fn cold(scenario: &mut Scenario, dice: &Dice) {
+    let throw = &mut dice.stream("swarm: cold");
+    if !throw.random_bool(0.25) {
+        return;
+    }
+    scenario.shape = scenario.shape.clone().with_cold();
+    if throw.random_bool(0.7) {
+        scenario.nemeses.push(Box::new(hurt_and_mend(cold_hurts(throw))));
+    }
 }
 
 /// Those who have streams of their own, in a quarter of the runs each. Each kind throws dice of its own, so that none of

@@ -112,6 +112,9 @@ fn mends(hurt: &Fault) -> Vec<Fault> {
         Fault::ClockSkew { .. } | Fault::ClockDrift { .. } | Fault::ClockJump { .. } => {
             vec![Fault::MendClock(everyone)]
         }
+        Fault::ColdOut | Fault::SlowCold { .. } | Fault::ColdFails { .. } | Fault::ColdLies { .. } => {
+            vec![Fault::MendCold]
+        }
         // Over as soon as it is struck, or a mend itself.
         Fault::ResetConnections(_)
         | Fault::Restart(_)
@@ -119,6 +122,7 @@ fn mends(hurt: &Fault) -> Vec<Fault> {
         | Fault::Heal
         | Fault::MendDisk(_)
         | Fault::MendClock(_)
+        | Fault::MendCold
         | Fault::Mend => Vec::new(),
     }
 }

@@ -129,7 +129,7 @@ impl Cluster {
             let world = World {
                 disk: machine.disk.mount(),
                 index: machine.index.mount(),
-                cold: None,
+                cold: Some(self.0.cold.mount()),
                 clock: machine.clock.mount(),
                 dice: machine.dice.fork(&format!("life {life}")),
             };

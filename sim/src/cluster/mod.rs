@@ -7,6 +7,7 @@
 //! | `strike.rs` | who is meant, and what happens to them? |
 //! | `watch.rs` | do the invariants hold; is the cluster whole again? |
 
+mod cold;
 mod forks;
 mod machine;
 mod strike;
@@ -18,12 +19,14 @@ use std::time::Duration;
 
 use net::dice::{Dice, Stream};
 use node::Node;
-use node::config::{Cluster as ClusterSection, Config};
+use node::config::{Cluster as ClusterSection, ColdBackend, Config};
 
+use crate::cold::FalseCold;
 use crate::engine::{Control, HostId};
 use crate::fault::Fault;
 use crate::invariant::{Broken, Invariants};
 use crate::net::{Net, NetOptions};
+use crate::tell::Tell;
 use machine::Machine;
 
 /// The port every node serves on.
@@ -43,6 +46,33 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// The same, where old bytes move to the cold store, soon and in small objects, and what is dead there is swept.
+    #[must_use]
+    pub fn with_cold(mut self) -> Self {
+        let config = &mut self.config;
+        // Small bodies, so that segments can be small, and are freed.
+        config.http.max_body = 128 << 10;
+        config.journal.segment = 256 << 10;
+        config.journal.queue = 512 << 10;
+        // Readers must go where the bytes are.
+        config.cache.tail = 8 << 10;
+        let cold = &mut config.cold;
+        cold.backend = ColdBackend::S3;
+        cold.hot_age = Duration::from_millis(1500);
+        cold.hot_stream = 64 << 10;
+        cold.hot_group = 256 << 10;
+        cold.hot_max = 4 << 20;
+        cold.every = Duration::from_millis(300);
+        cold.object = 64 << 10;
+        cold.sweep_every = Duration::from_millis(700);
+        cold.grace = Duration::from_secs(4);
+        cold.cache = 64 << 10;
+        cold.block = 4 << 10;
+        cold.patience = Duration::from_secs(3);
+        cold.hedge_after = Duration::from_millis(200);
+        self
+    }
+
     /// A cluster with numbers that suit a short life: small segments, frequent flushes, quick elections.
     #[must_use]
     pub fn of(nodes: u32, groups: u32) -> Self {
@@ -85,6 +115,8 @@ struct Inner {
     net: Net,
     shape: Shape,
     machines: Vec<Machine>,
+    /// The cold store of all nodes; used if they are configured so.
+    cold: FalseCold,
     clients: Vec<HostId>,
     state: Mutex<State>,
 }
@@ -120,8 +152,10 @@ impl Cluster {
             confirmed_on_disks: 0,
             snapshots: BTreeMap::new(),
         };
+        let cold = FalseCold::new(&dice, Tell::on(control, HostId::WORLD));
         let control = control.clone();
         Self(Arc::new(Inner {
+            cold,
             control,
             net,
             shape,

@@ -169,8 +169,17 @@ impl Cluster {
             }),
             Fault::ClockJump { whom, by_ms } => each(whom, &|id| self.machine(id).clock.jump(*by_ms)),
             Fault::MendClock(whom) => each(whom, &|id| self.mend_clock(id)),
+            Fault::ColdOut => self.0.cold.change(|faults| faults.out = true),
+            Fault::SlowCold { by } => self.0.cold.change(|faults| faults.slow = *by),
+            Fault::ColdFails { before_ppm, after_ppm } => self.0.cold.change(|faults| {
+                faults.fail_before_chance = f64::from(*before_ppm) / 1e6;
+                faults.fail_after_chance = f64::from(*after_ppm) / 1e6;
+            }),
+            Fault::ColdLies { ppm } => self.0.cold.change(|faults| faults.flip_chance = f64::from(*ppm) / 1e6),
+            Fault::MendCold => self.0.cold.mend(),
             Fault::Mend => {
                 self.0.net.heal_all();
+                self.0.cold.mend();
                 for id in 1..=self.0.shape.nodes {
                     self.mend_disk(id);
                     self.mend_clock(id);

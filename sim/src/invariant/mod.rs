@@ -11,8 +11,10 @@
 //! | State Machine Safety: the same applied index, the same digest | fig. 3.2 | [`same_applied_same_digest`] |
 //! | term, vote and, within one life of a process, commit and applied index never go back | ch. 3.8 | [`nothing_goes_back`] |
 //! | a refused or crashed fork leaks nothing, at the end | issue 3 | [`forks_leak_nothing`] |
+//! | whatever is referred to is in the cold store, and nothing else, at the end | issue 4 | [`cold_keeps_what_is_referred_to`] |
 //! | committed is on the synced disks of a majority | DESIGN §1, promise 1 | [`committed_is_on_a_majority`] |
 
+pub mod cold_keeps_what_is_referred_to;
 pub mod committed_is_on_a_majority;
 pub mod committed_never_changes;
 pub mod forks_leak_nothing;
@@ -21,6 +23,7 @@ pub mod nothing_goes_back;
 pub mod one_leader_per_term;
 pub mod same_applied_same_digest;
 
+pub use cold_keeps_what_is_referred_to::cold_keeps_what_is_referred_to;
 pub use committed_is_on_a_majority::{Durable, committed_is_on_a_majority};
 pub use forks_leak_nothing::forks_leak_nothing;
 

@@ -1,7 +1,7 @@
 //! The cold store as a sorted map in memory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::{Bound, Range},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -24,6 +24,11 @@ impl MemoryCold {
     /// An empty store.
     pub fn new() -> MemoryCold {
         MemoryCold::default()
+    }
+
+    /// The names of all objects.
+    pub fn keys(&self) -> BTreeSet<String> {
+        self.objects().keys().cloned().collect()
     }
 
     fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {

@@ -69,6 +69,7 @@ async fn state(commands: &[Command], cuts: &[usize]) -> (u64, Vec<(Bytes, Bytes)
         tail,
         Arc::new(Heard::default()),
         Arc::default(),
+        None,
         machine::Bounds {
             flush_entries: 1000,
             hold_bytes: u64::MAX,

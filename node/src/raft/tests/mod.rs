@@ -233,6 +233,7 @@ impl Node {
             wires: self.wires.clone(),
         });
         let seams = Seams {
+            cold: None,
             disk,
             index,
             clock: Arc::new(Fixed),

@@ -1,0 +1,303 @@
+//! What moves, and when: the leader of a group packs what is past a bound into objects, and tells the log.
+//!
+//! One group after the other, one object after the other: it must never take much from those who append. Bytes that are
+//! moved are read from the journal like any others, so damage is found before it is spread.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use net::dice::Stream;
+use net::rt::{self, Instant};
+use rand::RngExt;
+
+use super::object::{Directory, HEADER_BYTES, Packed, RunEntry, key_of};
+use super::store::{Put, Store};
+use super::sweeper::Sweeper;
+use crate::Core;
+use crate::keys::{Chunk, ObjectId};
+use crate::raft::{GroupView, Lead, MoveBounds, ProposeError};
+use crate::stream::{Command, Moved, MovedRun, Offset, Op, Outcome};
+
+/// The longest run: what is read, and verified, at once.
+const RUN_BYTES: u64 = 256 << 10;
+
+/// Streams looked at in one go.
+const STREAMS: usize = 4096;
+
+/// Runs told of in one command: applying them holds up the group.
+const RUNS_TOLD: usize = 512;
+
+/// How long a command is waited for.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long one object is tried to be put. Then the next round tries another.
+const PUT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Moves old bytes for as long as the node lives.
+pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream) {
+    let every = core.config.cold.every;
+    let mut terms: BTreeMap<u32, Counting> = BTreeMap::new();
+    let mut sweeper = Sweeper::default();
+    loop {
+        rt::sleep(every.mul_f64(chance.random_range(0.8..1.2))).await;
+        if let Some(cluster) = core.standing.status().cluster {
+            store.of_cluster(cluster.0);
+        }
+        for group in 0..core.groups.count() {
+            let Some(term) = core.groups.leading_term(group) else {
+                terms.remove(&group);
+                sweeper.no_longer(group);
+                continue;
+            };
+            let counting = terms.entry(group).or_default();
+            if counting.term != term {
+                *counting = Counting {
+                    term,
+                    ..Counting::default()
+                };
+            }
+            let mut round = Round {
+                core: &core,
+                store: &store,
+                group,
+                counting,
+                chance: &mut chance,
+            };
+            let moved = match round.run().await {
+                Ok(()) => counting.settle(&core, group).await,
+                failed => failed,
+            };
+            if let Err(because) = moved {
+                tracing::warn!(group, because, "old bytes stay where they are for now");
+            }
+            sweeper.sweep(&core, &store, group, term, &counting.doubtful).await;
+        }
+    }
+}
+
+/// What a leader has called its objects so far.
+#[derive(Debug, Default)]
+struct Counting {
+    term: u64,
+    next: u64,
+    /// Objects that the log was told of, and nobody knows whether it took them.
+    doubtful: BTreeSet<ObjectId>,
+}
+
+/// One look at one group.
+struct Round<'a> {
+    core: &'a Arc<Core>,
+    store: &'a Arc<Store>,
+    group: u32,
+    counting: &'a mut Counting,
+    chance: &'a mut Stream,
+}
+
+/// An object that is being filled.
+#[derive(Default)]
+struct Filling {
+    runs: Vec<RunEntry>,
+    data: Vec<Bytes>,
+    bytes: u64,
+}
+
+impl Round<'_> {
+    /// Moves what is past a bound, for as long as this node leads and gets on.
+    async fn run(&mut self) -> Result<(), String> {
+        let view = self.core.groups.view(self.group);
+        let cold = &self.core.config.cold;
+        let bounds = MoveBounds {
+            age_ms: u64::try_from(cold.hot_age.as_millis()).unwrap_or(u64::MAX),
+            stream_bytes: cold.hot_stream,
+            group_bytes: cold.hot_group,
+        };
+        loop {
+            let now_ms = self.core.groups.now_ms(self.group);
+            let due = view.due_to_move(now_ms, bounds, STREAMS);
+            if due.is_empty() {
+                return Ok(());
+            }
+            let mut filling = Filling::default();
+            for incarnation in due {
+                self.fill(&view, incarnation, &mut filling).await?;
+            }
+            self.empty(&mut filling).await?;
+            if self.core.groups.leader(self.group) != Lead::Here {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Adds all of a stream that is in the journal; whenever an object is full, it goes.
+    async fn fill(&mut self, view: &GroupView, incarnation: u64, filling: &mut Filling) -> Result<(), String> {
+        let object_bytes = self.core.config.cold.object;
+        loop {
+            let room = object_bytes.saturating_sub(filling.bytes).max(1);
+            let chunks = view.hot_chunks(incarnation, room).map_err(|error| error.to_string())?;
+            let Some((last, _)) = chunks.last() else {
+                return view.nothing_hot(incarnation).map_err(|error| error.to_string());
+            };
+            let end = *last;
+            let mut rest = &chunks[..];
+            while let Some((run, left)) = next_run(rest) {
+                rest = left;
+                // A stream that went meanwhile, or is damaged here, stays; others go on.
+                match view.run_bytes(run).await {
+                    Ok(pieces) => filling.add(incarnation, run, pieces),
+                    Err(error) => {
+                        tracing::debug!(group = self.group, incarnation, %error, "a stream does not move");
+                        return Ok(());
+                    }
+                }
+            }
+            if filling.bytes < object_bytes {
+                return Ok(());
+            }
+            self.empty(filling).await?;
+            if view.hot_end(incarnation).is_none_or(|tail| tail <= end) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts what was gathered, and tells the log.
+    async fn empty(&mut self, filling: &mut Filling) -> Result<(), String> {
+        let Filling { runs, data, bytes } = std::mem::take(filling);
+        if runs.is_empty() {
+            return Ok(());
+        }
+        let Some(cluster) = self.store.cluster() else {
+            return Err("this node does not know its cluster yet".into());
+        };
+        let until = Instant::now() + PUT_PATIENCE;
+        let (object, head_bytes, runs) = loop {
+            let object = ObjectId {
+                term: self.counting.term,
+                sequence: self.counting.next,
+            };
+            self.counting.next += 1;
+            let directory = Directory {
+                cluster,
+                group: self.group,
+                object,
+                nonce: self.chance.random(),
+                runs: runs.clone(),
+            };
+            let packed = Packed::new(&directory, data.clone());
+            match self
+                .store
+                .put(&key_of(cluster, self.group, object), &packed, until)
+                .await?
+            {
+                Put::Stored => break (object, packed.head.len() as u64, directory.runs),
+                Put::Taken => {
+                    tracing::warn!(group = self.group, ?object, "another object bears this name");
+                }
+            }
+        };
+        debug_assert!(head_bytes >= HEADER_BYTES);
+        let mut at = head_bytes;
+        let told: Vec<MovedRun> = runs
+            .iter()
+            .map(|run| {
+                let moved = MovedRun {
+                    incarnation: run.incarnation,
+                    start: Offset(run.start),
+                    len: run.len,
+                    at,
+                    crc32c: run.crc32c,
+                };
+                at += u64::from(run.len);
+                moved
+            })
+            .collect();
+        for runs in told.chunks(RUNS_TOLD) {
+            let moved = Moved {
+                object,
+                bytes,
+                runs: runs.to_vec(),
+            };
+            tell(self.core, self.group, self.counting, moved).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells the log of an object.
+async fn tell(core: &Core, group: u32, counting: &mut Counting, moved: Moved) -> Result<(), String> {
+    let object = moved.object;
+    let command = Command {
+        now_ms: 0,
+        stream: Moved::no_stream(),
+        op: Op::Moved(moved),
+        body: Bytes::new(),
+    };
+    match core.groups.propose(group, command, Instant::now() + DEADLINE).await {
+        Ok(Outcome::Moved { counts }) => {
+            // What was told before lies before it in the log: it has been applied, or never will be.
+            counting.doubtful.clear();
+            if counts {
+                Ok(())
+            } else {
+                Err("leadership moved while an object was written".into())
+            }
+        }
+        Ok(other) => Err(format!("an outcome that belongs to another command: {other:?}")),
+        Err(ProposeError::Unknown(because)) => {
+            counting.doubtful.insert(object);
+            Err(because)
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+impl Counting {
+    /// Finds out what became of what nobody knows the end of: by telling the log of nothing, behind it.
+    async fn settle(&mut self, core: &Core, group: u32) -> Result<(), String> {
+        let Some(object) = self.doubtful.first().copied() else {
+            return Ok(());
+        };
+        let nothing = Moved {
+            object,
+            bytes: 0,
+            runs: Vec::new(),
+        };
+        tell(core, group, self, nothing).await
+    }
+}
+
+impl Filling {
+    fn add(&mut self, incarnation: u64, run: &[(Offset, Chunk)], pieces: Vec<Bytes>) {
+        let Some(((first_end, first), (end, _))) = run.first().zip(run.last()) else {
+            return;
+        };
+        let start = first_end.0 - u64::from(first.len);
+        let crc32c = pieces.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, piece));
+        let mut before = start;
+        let ends = run.iter().flat_map(|(end, chunk)| chunk.append_ends(*end));
+        let lens = ends.map(|end| (end.0 - std::mem::replace(&mut before, end.0)) as u32);
+        let len = end.0 - start;
+        self.runs.push(RunEntry {
+            incarnation,
+            start,
+            len: len as u32,
+            crc32c,
+            lens: lens.collect(),
+        });
+        self.data.extend(pieces);
+        self.bytes += len;
+    }
+}
+
+/// The first chunks, as many as make a run, and the rest; nothing if there are none.
+fn next_run(chunks: &[(Offset, Chunk)]) -> Option<(&[(Offset, Chunk)], &[(Offset, Chunk)])> {
+    let mut bytes = 0;
+    let most = chunks.iter().position(|(_, chunk)| {
+        bytes += u64::from(chunk.len);
+        bytes > RUN_BYTES
+    });
+    let (run, rest) = chunks.split_at(most.unwrap_or(chunks.len()).max(1).min(chunks.len()));
+    (!run.is_empty()).then_some((run, rest))
+}

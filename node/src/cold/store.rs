@@ -1,0 +1,486 @@
+//! How objects are written and read.
+//!
+//! Reads go by blocks: each is fetched once for all who want it now, kept for a while, and the next ones are fetched ahead
+//! of who reads on. A call that fails is tried again until a deadline, one that is slow is asked a second time beside it.
+//! Bytes are checked against the checksum of their run before anybody sees them; a block that does not match is fetched
+//! once more, and then it is damage, which is said loudly and never served.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, join_all};
+use net::rt::{self, Instant};
+use storage::cold::Cold;
+use storage::error::ColdError;
+
+use super::cache::{BlockId, Cache};
+use super::object::{self, BadObject, Directory, HEADER_BYTES, Packed, key_of, prefix_of};
+use crate::keys::{ColdPlace, ObjectId};
+
+/// The first and the longest pause before a call is tried again.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Names listed at once.
+const PAGE: usize = 1000;
+
+/// How objects are read and written.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bytes of a block.
+    pub block_bytes: u64,
+    /// Bytes of blocks in memory.
+    pub cache_bytes: usize,
+    /// Blocks fetched ahead of who reads on.
+    pub read_ahead: u64,
+    /// How long a read is tried.
+    pub patience: Duration,
+    /// How long a call may take before the same is asked a second time beside it.
+    pub hedge_after: Duration,
+}
+
+/// Why bytes could not be read. The sentence names the object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ColdReadError {
+    /// The store did not answer in time.
+    #[error("the cold store did not give object {key}: {because}")]
+    Unreachable {
+        /// The object.
+        key: Arc<str>,
+        /// What the last attempt met.
+        because: String,
+    },
+    /// There is no such object: somebody has deleted it behind our back.
+    #[error("object {key} is missing in the cold store: put it back from a copy of the bucket")]
+    Missing {
+        /// The object.
+        key: Arc<str>,
+    },
+    /// It is shorter than it was, or its bytes do not match their checksum. Never served.
+    #[error("object {key} is damaged in the cold store at byte {offset}: put it back from a copy of the bucket")]
+    Damaged {
+        /// The object.
+        key: Arc<str>,
+        /// The first byte of the run that does not match.
+        offset: u64,
+    },
+    /// What stands there is no object of ours.
+    #[error("object {key}: {bad}")]
+    Bad {
+        /// The object.
+        key: Arc<str>,
+        /// What is wrong with it.
+        bad: BadObject,
+    },
+    /// The node does not know yet of which cluster it is, and so not what its objects are called.
+    #[error("this node does not know its cluster yet")]
+    NoCluster,
+}
+
+/// What became of a put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// The object is there, whole and durable.
+    Stored,
+    /// Another object bears the name.
+    Taken,
+}
+
+/// What went to and came from the store since the start.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Objects put.
+    pub puts: AtomicU64,
+    /// Bytes of them.
+    pub put_bytes: AtomicU64,
+    /// Ranges asked for.
+    pub gets: AtomicU64,
+    /// Bytes that came.
+    pub get_bytes: AtomicU64,
+    /// Blocks found in memory.
+    pub hits: AtomicU64,
+    /// Calls that failed, each attempt counted.
+    pub failures: AtomicU64,
+    /// Calls that were asked a second time because they were slow.
+    pub hedges: AtomicU64,
+    /// Runs that did not match their checksum.
+    pub damaged: AtomicU64,
+    /// Objects deleted.
+    pub deletes: AtomicU64,
+    /// Pages of names listed.
+    pub lists: AtomicU64,
+}
+
+type Coming = Shared<BoxFuture<'static, Result<Bytes, ColdReadError>>>;
+
+/// The cold store as the node uses it.
+pub struct Store {
+    seam: Arc<dyn Cold>,
+    options: Options,
+    cluster: OnceLock<u128>,
+    state: Mutex<State>,
+    traffic: Traffic,
+}
+
+struct State {
+    cache: Cache,
+    /// Blocks that somebody is fetching.
+    coming: BTreeMap<BlockId, Coming>,
+}
+
+fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+impl Store {
+    /// The store behind this seam.
+    #[must_use]
+    pub fn new(seam: Arc<dyn Cold>, options: Options) -> Self {
+        let state = State {
+            cache: Cache::new(options.cache_bytes),
+            coming: BTreeMap::new(),
+        };
+        Self {
+            seam,
+            options,
+            cluster: OnceLock::new(),
+            state: Mutex::new(state),
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// Says of which cluster the objects are. The first word counts.
+    pub fn of_cluster(&self, cluster: u128) {
+        let _first = self.cluster.set(cluster);
+    }
+
+    /// Of which cluster the objects are, once that is known.
+    #[must_use]
+    pub fn cluster(&self) -> Option<u128> {
+        self.cluster.get().copied()
+    }
+
+    /// What went to and fro.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Bytes of blocks in memory.
+    #[must_use]
+    pub fn cached_bytes(&self) -> usize {
+        self.state().cache.bytes()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads a run and verifies it.
+    ///
+    /// # Errors
+    /// When it cannot be had; see [`ColdReadError`].
+    pub async fn read(
+        self: &Arc<Self>,
+        group: u32,
+        place: ColdPlace,
+        len: u32,
+        crc32c: u32,
+    ) -> Result<Bytes, ColdReadError> {
+        let cluster = self.cluster().ok_or(ColdReadError::NoCluster)?;
+        let key: Arc<str> = key_of(cluster, group, place.object).into();
+        let range = place.offset..place.offset + u64::from(len);
+        // What is wrong may have become so on the way: once more, then it is damage.
+        for attempt in 0..2 {
+            let bytes = self.range(&key, range.clone()).await?;
+            if bytes.len() == len as usize && crc32c::crc32c(&bytes) == crc32c {
+                return Ok(bytes);
+            }
+            count(&self.traffic.damaged, 1);
+            tracing::warn!(%key, offset = place.offset, len, attempt, "bytes from the cold store do not match their checksum");
+            self.forget(&key, &range);
+        }
+        tracing::error!(%key, offset = place.offset, len, "an object of the cold store is damaged");
+        Err(ColdReadError::Damaged {
+            key,
+            offset: place.offset,
+        })
+    }
+
+    /// The directory of an object.
+    ///
+    /// # Errors
+    /// When it cannot be had or makes no sense.
+    pub async fn directory(&self, key: &Arc<str>) -> Result<Directory, ColdReadError> {
+        let bad = |bad| ColdReadError::Bad { key: key.clone(), bad };
+        let head = self.get(key, 0..HEADER_BYTES).await?;
+        let (len, crc32c) = object::header(&head).map_err(bad)?;
+        let spelled = self.get(key, HEADER_BYTES..HEADER_BYTES + len).await?;
+        Directory::decode(&spelled, crc32c).map_err(bad)
+    }
+
+    /// Bytes of an object, shorter only at its end.
+    async fn range(self: &Arc<Self>, key: &Arc<str>, range: Range<u64>) -> Result<Bytes, ColdReadError> {
+        let block = self.options.block_bytes.max(1);
+        let numbers = range.start / block..=range.end.saturating_sub(1).max(range.start) / block;
+        let (first, last) = (*numbers.start(), *numbers.end());
+        let coming: Vec<Coming> = numbers.map(|number| self.block(key, number)).collect();
+        let mut blocks = Vec::with_capacity(coming.len());
+        for found in join_all(coming).await {
+            blocks.push(found?);
+        }
+        let goes_on = blocks
+            .last()
+            .is_some_and(|block_bytes| block_bytes.len() as u64 == block);
+        if goes_on && self.reads_on(key, first) {
+            self.fetch_ahead(key, last);
+        }
+        let cut = |number: u64, bytes: &Bytes| {
+            let at = |offset: u64| {
+                let inside = offset.saturating_sub(number * block);
+                usize::try_from(inside).unwrap_or(usize::MAX).min(bytes.len())
+            };
+            bytes.slice(at(range.start)..at(range.end))
+        };
+        let mut pieces = (first..).zip(&blocks).map(|(number, bytes)| cut(number, bytes));
+        if blocks.len() == 1 {
+            return Ok(pieces.next().unwrap_or_default());
+        }
+        let mut whole = BytesMut::with_capacity((range.end - range.start) as usize);
+        for piece in pieces {
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// Whether somebody has just read what comes before this block.
+    fn reads_on(&self, key: &Arc<str>, number: u64) -> bool {
+        let before = |number| BlockId {
+            key: key.clone(),
+            number,
+        };
+        number == 0 || self.state().cache.get(&before(number - 1)).is_some()
+    }
+
+    fn fetch_ahead(self: &Arc<Self>, key: &Arc<str>, last: u64) {
+        for number in last + 1..=last + self.options.read_ahead {
+            let id = BlockId {
+                key: key.clone(),
+                number,
+            };
+            let known = {
+                let mut state = self.state();
+                state.coming.contains_key(&id) || state.cache.get(&id).is_some()
+            };
+            if !known {
+                let coming = self.block(key, number);
+                drop(rt::spawn("cold read-ahead", async move {
+                    // Who wants it finds it, or asks again.
+                    let _ahead = coming.await;
+                }));
+            }
+        }
+    }
+
+    /// A block, from memory, or as it comes for somebody else, or as it comes for us.
+    fn block(self: &Arc<Self>, key: &Arc<str>, number: u64) -> Coming {
+        let id = BlockId {
+            key: key.clone(),
+            number,
+        };
+        let mut state = self.state();
+        if let Some(bytes) = state.cache.get(&id) {
+            count(&self.traffic.hits, 1);
+            return std::future::ready(Ok(bytes)).boxed().shared();
+        }
+        if let Some(coming) = state.coming.get(&id) {
+            return coming.clone();
+        }
+        let (store, wanted) = (self.clone(), id.clone());
+        let fetching = async move {
+            // If whoever asks first gives up, those that wait with him go on.
+            let start = wanted.number * store.options.block_bytes;
+            let found = store.get(&wanted.key, start..start + store.options.block_bytes).await;
+            let mut state = store.state();
+            state.coming.remove(&wanted);
+            if let Ok(bytes) = &found {
+                state.cache.put(wanted, bytes.clone());
+            }
+            found
+        };
+        let coming = fetching.boxed().shared();
+        state.coming.insert(id, coming.clone());
+        coming
+    }
+
+    fn forget(&self, key: &Arc<str>, range: &Range<u64>) {
+        let block = self.options.block_bytes.max(1);
+        let mut state = self.state();
+        for number in range.start / block..=range.end / block {
+            state.cache.remove(&BlockId {
+                key: key.clone(),
+                number,
+            });
+        }
+    }
+
+    /// A range of an object, whatever it takes, for as long as one is patient.
+    async fn get(&self, key: &Arc<str>, range: Range<u64>) -> Result<Bytes, ColdReadError> {
+        let until = Instant::now() + self.options.patience;
+        let mut pause = PAUSE_MIN;
+        loop {
+            let because = match rt::timeout_at(until, self.hedged(key, &range)).await {
+                Ok(Ok(bytes)) => {
+                    count(&self.traffic.get_bytes, bytes.len() as u64);
+                    return Ok(bytes);
+                }
+                Ok(Err(ColdError::NotFound)) => {
+                    tracing::error!(%key, "an object is missing in the cold store");
+                    return Err(ColdReadError::Missing { key: key.clone() });
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(rt::Elapsed) => "no answer in time".to_owned(),
+            };
+            count(&self.traffic.failures, 1);
+            if Instant::now() + pause >= until {
+                return Err(ColdReadError::Unreachable {
+                    key: key.clone(),
+                    because,
+                });
+            }
+            tracing::debug!(%key, because, "the cold store is asked again");
+            rt::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// One attempt: the first answer of one call, or of a second that is made when the first is slow.
+    async fn hedged(&self, key: &Arc<str>, range: &Range<u64>) -> Result<Bytes, ColdError> {
+        let mut first = std::pin::pin!(self.call_get(key, range.clone()));
+        if let Ok(answer) = rt::timeout(self.options.hedge_after, &mut first).await {
+            return answer;
+        }
+        count(&self.traffic.hedges, 1);
+        let mut second = std::pin::pin!(self.call_get(key, range.clone()));
+        tokio::select! {
+            biased;
+            answer = &mut first => match answer {
+                Ok(bytes) => Ok(bytes),
+                Err(_) => second.await,
+            },
+            answer = &mut second => match answer {
+                Ok(bytes) => Ok(bytes),
+                Err(_) => first.await,
+            },
+        }
+    }
+
+    async fn call_get(&self, key: &Arc<str>, range: Range<u64>) -> Result<Bytes, ColdError> {
+        count(&self.traffic.gets, 1);
+        let (seam, key) = (self.seam.clone(), key.clone());
+        let call = rt::offload(async move { seam.get_range(&key, range).await });
+        call.await.map_err(std::io::Error::other)?
+    }
+
+    /// Puts an object under a name that nobody has used. A put whose answer was lost is tried again, and finds its own
+    /// object: it is known by its directory, which holds a number thrown for it alone.
+    ///
+    /// # Errors
+    /// When nobody knows whether it is there; the sentence says why.
+    pub async fn put(&self, key: &str, packed: &Packed, until: Instant) -> Result<Put, String> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            count(&self.traffic.puts, 1);
+            let (seam, name, pieces) = (self.seam.clone(), key.to_owned(), packed.pieces());
+            let bytes: usize = pieces.iter().map(Bytes::len).sum();
+            let call = rt::offload(async move { seam.put_if_absent(&name, pieces).await });
+            let because = match rt::timeout_at(until, call).await {
+                Ok(Ok(Ok(()))) => {
+                    count(&self.traffic.put_bytes, bytes as u64);
+                    return Ok(Put::Stored);
+                }
+                Ok(Ok(Err(ColdError::Exists))) => match self.is_ours(key, packed, until).await {
+                    Ok(true) => return Ok(Put::Stored),
+                    Ok(false) => return Ok(Put::Taken),
+                    Err(because) => because,
+                },
+                Ok(Ok(Err(error))) => error.to_string(),
+                Ok(Err(error)) => error.to_string(),
+                Err(rt::Elapsed) => return Err("no answer in time".into()),
+            };
+            count(&self.traffic.failures, 1);
+            if Instant::now() + pause >= until {
+                return Err(because);
+            }
+            rt::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Whether the object of this name is the one we wanted to put.
+    async fn is_ours(&self, key: &str, packed: &Packed, until: Instant) -> Result<bool, String> {
+        let (key, len) = (Arc::<str>::from(key), packed.head.len() as u64);
+        match rt::timeout_at(until, self.call_get(&key, 0..len)).await {
+            Ok(Ok(head)) => Ok(head == packed.head),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(rt::Elapsed) => Err("no answer in time".into()),
+        }
+    }
+
+    /// All objects of a group that bear a lawful name.
+    ///
+    /// # Errors
+    /// When the store does not say; the sentence says why.
+    pub async fn objects_of(&self, group: u32) -> Result<Vec<ObjectId>, String> {
+        let Some(cluster) = self.cluster() else {
+            return Ok(Vec::new());
+        };
+        let prefix = prefix_of(cluster, group);
+        let (mut found, mut after) = (Vec::new(), None::<String>);
+        loop {
+            count(&self.traffic.lists, 1);
+            let (seam, prefix, from) = (self.seam.clone(), prefix.clone(), after.clone());
+            let call = rt::offload(async move { seam.list(&prefix, from.as_deref(), PAGE).await });
+            let page = match rt::timeout(self.options.patience, call).await {
+                Ok(Ok(Ok(page))) => page,
+                Ok(Ok(Err(error))) => return Err(self.failed(error)),
+                Ok(Err(error)) => return Err(self.failed(error)),
+                Err(rt::Elapsed) => return Err(self.failed("no answer in time")),
+            };
+            found.extend(page.iter().filter_map(|key| object::object_of(cluster, group, key)));
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = Some(last.clone()),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    /// Deletes an object.
+    ///
+    /// # Errors
+    /// When nobody knows whether it is still there; the sentence says why.
+    pub async fn delete(&self, group: u32, object: ObjectId) -> Result<(), String> {
+        let Some(cluster) = self.cluster() else {
+            return Ok(());
+        };
+        count(&self.traffic.deletes, 1);
+        let (seam, key) = (self.seam.clone(), key_of(cluster, group, object));
+        let call = rt::offload(async move { seam.delete(&key).await });
+        match rt::timeout(self.options.patience, call).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(self.failed(error)),
+            Ok(Err(error)) => Err(self.failed(error)),
+            Err(rt::Elapsed) => Err(self.failed("no answer in time")),
+        }
+    }
+
+    fn failed(&self, because: impl std::fmt::Display) -> String {
+        count(&self.traffic.failures, 1);
+        because.to_string()
+    }
+}

@@ -1,0 +1,27 @@
+//! What the cold store holds, and what the nodes refer to.
+
+use super::Cluster;
+use crate::invariant::cold_keeps_what_is_referred_to;
+
+impl Cluster {
+    /// How many objects were put, and how many reads of them were answered with a bit flipped.
+    #[must_use]
+    pub fn cold_traffic(&self) -> (u64, u64) {
+        (self.0.cold.puts(), self.0.cold.flipped())
+    }
+
+    /// What is not in order between the cold store and the nodes that run, in words: a reference to nothing, or an object
+    /// that nothing refers to. In the calm, after the grace period, there is nothing of either.
+    #[must_use]
+    pub fn cold_disorder(&self) -> Option<String> {
+        let stored = self.0.cold.objects().keys();
+        self.0.machines.iter().find_map(|machine| {
+            let node = machine.node()?;
+            let cluster = node.status().standing.cluster?.0;
+            let groups = node.groups();
+            let referred = (0..groups.count()).map(|group| groups.view(group).objects());
+            let wrong = cold_keeps_what_is_referred_to(cluster, &referred.collect::<Vec<_>>(), &stored)?;
+            Some(format!("n{}: {wrong}", machine.id))
+        })
+    }
+}
