@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -146,6 +147,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// How long a node that has ended may take to close what it still holds.
+const LAST: Duration = Duration::from_secs(10);
+
 /// `holdfast stream …`
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 fn stream(wanted: Stream) -> ExitCode {
@@ -217,7 +221,8 @@ fn serve(flags: Serve) -> Result<(), Failure> {
     };
     let config = config(flags.config.as_deref(), &overrides)?;
     tell(&config)?;
-    rt::block_on(run(config)).map_err(|error| Failure::refused(format!("no threads to be had: {error}")))?
+    rt::block_on_to_the_last(run(config), LAST)
+        .map_err(|error| Failure::refused(format!("no threads to be had: {error}")))?
 }
 
 /// The configuration in effect: defaults, then the file, then the environment, then flags.

@@ -104,6 +104,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         journal: config.journal.clone(),
         index: config.index.clone(),
         cache: config.cache.clone(),
+        hot_max: config.cold.hot_max,
     };
     let tails = Arc::new(Tails::new(
         usize::try_from(config.http.max_waiters).unwrap_or(usize::MAX),

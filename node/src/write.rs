@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Kind of a peer call that carries a command to the leader: `u32 length of meta | meta | body`, big-endian, answered with an
-/// encoded outcome behind [`DONE`], or with [`LOST`] or [`OVERLOADED`] alone.
+/// encoded outcome behind [`DONE`], or with [`LOST`], [`OVERLOADED`] or [`COLD_BEHIND`] alone.
 pub(crate) const FORWARD: u8 = BULK | 0x40;
 
 /// An outcome follows.
@@ -28,6 +28,8 @@ const DONE: u8 = 0;
 const LOST: u8 = 1;
 /// Not stored: the group has as many writes under way as it may.
 const OVERLOADED: u8 = 2;
+/// Not stored: the journal is full of bytes that the cold store does not take.
+const COLD_BEHIND: u8 = 3;
 
 /// The pauses between attempts that found no leader.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -48,6 +50,9 @@ pub enum WriteError {
     /// Certainly not stored: the group has as many writes under way as it may.
     #[error("not stored, too many writes are under way")]
     Overloaded,
+    /// Certainly not stored: the journal holds as much as it may, because the cold store does not take the old bytes.
+    #[error("not stored, the cold store does not take old bytes and the journal is full of them")]
+    ColdBehind,
     /// Certainly not stored: this node is shutting down.
     #[error("not stored, this node is shutting down")]
     Stopping,
@@ -133,6 +138,7 @@ impl Core {
             .map_err(|error| match error {
                 ProposeError::NotLeader => Miss::NotStored("leadership has just moved".into()),
                 ProposeError::Overloaded => Miss::Final(WriteError::Overloaded),
+                ProposeError::ColdBehind => Miss::Final(WriteError::ColdBehind),
                 ProposeError::Stopped => Miss::Final(WriteError::Stopping),
                 ProposeError::Unknown(because) => Miss::Final(WriteError::Unknown { because }),
             })
@@ -158,6 +164,7 @@ impl Core {
                 Some((&DONE, outcome)) => Outcome::decode(outcome)
                     .map_err(|error| unknown(format!("the answer of node {to} makes no sense: {error}"))),
                 Some((&OVERLOADED, _)) => Err(Miss::Final(WriteError::Overloaded)),
+                Some((&COLD_BEHIND, _)) => Err(Miss::Final(WriteError::ColdBehind)),
                 _ => Err(unknown(format!("node {to} lost track of it"))),
             },
             Err(error) if error.sent => Err(unknown(format!("node {to}: {error}"))),
@@ -179,6 +186,7 @@ impl Core {
                 Ok(vec![Bytes::from_static(&[LOST])])
             }
             Err(Miss::Final(WriteError::Overloaded)) => Ok(vec![Bytes::from_static(&[OVERLOADED])]),
+            Err(Miss::Final(WriteError::ColdBehind)) => Ok(vec![Bytes::from_static(&[COLD_BEHIND])]),
             Err(Miss::Final(error)) => Err(NotDone(error.to_string())),
             Err(Miss::NotStored(because)) => Err(NotDone(because)),
         }

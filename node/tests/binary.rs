@@ -8,6 +8,7 @@ use std::{
     ffi::OsStr,
     io::{BufRead, BufReader},
     os::unix::ffi::OsStrExt,
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -66,7 +67,10 @@ impl Running {
     fn terminate(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(pid).status().expect("kill").success());
-        self.child.wait().expect("an end").code()
+        let status = self.child.wait().expect("an end");
+        // A process that a signal ended has no code.
+        assert_eq!(status.signal(), None, "{status}");
+        status.code()
     }
 }
 

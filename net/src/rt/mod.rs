@@ -15,7 +15,7 @@ mod tokio_backend;
 pub use task::{JoinError, JoinHandle, blocking, dedicated, offload, spawn, yield_now};
 pub use tcp::{TcpListener, TcpStream};
 pub use time::{Elapsed, Instant, Sleep, Timeout, sleep, sleep_until, timeout, timeout_at};
-pub use tokio_backend::block_on;
+pub use tokio_backend::{block_on, block_on_to_the_last};
 
 /// A random number: seeded by the operating system in production, by the engine in a simulation.
 ///

@@ -26,6 +26,19 @@ pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
     Ok(output)
 }
 
+/// The same, and waits until all tasks and threads of the runtime have ended, at most for `patience`: what they hold is
+/// closed when this returns. A process that ends while some thread is inside a library of another language may be aborted
+/// by that library's own end.
+///
+/// # Errors
+/// If the system gives no threads.
+pub fn block_on_to_the_last<F: Future>(future: F, patience: Duration) -> io::Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let output = runtime.block_on(future);
+    runtime.shutdown_timeout(patience);
+    Ok(output)
+}
+
 pub(super) fn now_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     // The monotonic clock begins at the boot: neither part is negative.

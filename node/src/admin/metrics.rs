@@ -2,7 +2,11 @@
 //! names and labels are listed in `docs/api.md` and do not change their meaning.
 
 use super::exposition::{Exposition, Kind};
-use crate::{Core, peer::PeerState, raft::GroupStatus};
+use crate::{
+    Core,
+    peer::PeerState,
+    raft::{GroupStatus, HotAndCold},
+};
 
 /// Adds what the node knows besides its HTTP.
 pub(crate) fn show(core: &Core, page: &mut Exposition) {
@@ -12,6 +16,8 @@ pub(crate) fn show(core: &Core, page: &mut Exposition) {
     journal(core, page);
     raft(&core.groups.status(), core.config.server.node_id, page);
     peers(core, page);
+    hot(core, page);
+    cold(core, page);
 }
 
 fn tails(core: &Core, page: &mut Exposition) {
@@ -162,4 +168,87 @@ fn peers(core: &Core, page: &mut Exposition) {
     for peer in &peers {
         page.sample(&[("peer", &peer.node_id)], peer.queued_bytes);
     }
+}
+
+/// A figure of where a group's bytes are.
+type OfBytes = (&'static str, &'static str, fn(&HotAndCold) -> u64);
+
+fn hot(core: &Core, page: &mut Exposition) {
+    let groups: Vec<(u32, HotAndCold)> = (0..core.groups.count())
+        .map(|group| (group, core.groups.view(group).hot_and_cold()))
+        .collect();
+    let families: [OfBytes; 4] = [
+        ("holdfast_hot_bytes", "Bytes of streams in the journal.", |group| {
+            group.hot_bytes
+        }),
+        ("holdfast_cold_bytes", "Bytes of streams in the cold store.", |group| {
+            group.cold_bytes
+        }),
+        (
+            "holdfast_cold_dead_bytes",
+            "Bytes in objects of the cold store that nothing refers to any more.",
+            |group| group.dead_bytes,
+        ),
+        (
+            "holdfast_cold_objects",
+            "Objects of the cold store that the group refers to.",
+            |group| group.objects,
+        ),
+    ];
+    for (name, help, of) in families {
+        page.family(name, Kind::Gauge, help);
+        for (number, group) in &groups {
+            page.sample(&[("group", number)], of(group));
+        }
+    }
+}
+
+fn cold(core: &Core, page: &mut Exposition) {
+    let Some(store) = &core.cold else { return };
+    let now = store.traffic().now();
+    let counters = [
+        (
+            "holdfast_cold_puts_total",
+            "Objects put, each attempt counted.",
+            now.puts,
+        ),
+        (
+            "holdfast_cold_put_bytes_total",
+            "Bytes of objects stored.",
+            now.put_bytes,
+        ),
+        (
+            "holdfast_cold_gets_total",
+            "Ranges asked for, each attempt counted.",
+            now.gets,
+        ),
+        ("holdfast_cold_get_bytes_total", "Bytes that came back.", now.get_bytes),
+        ("holdfast_cold_cache_hits_total", "Blocks found in memory.", now.hits),
+        (
+            "holdfast_cold_failures_total",
+            "Calls that failed, each attempt counted.",
+            now.failures,
+        ),
+        (
+            "holdfast_cold_hedges_total",
+            "Reads that were asked a second time because they were slow.",
+            now.hedges,
+        ),
+        (
+            "holdfast_cold_damaged_total",
+            "Reads that did not match their checksum.",
+            now.damaged,
+        ),
+        ("holdfast_cold_deletes_total", "Objects deleted.", now.deletes),
+        ("holdfast_cold_lists_total", "Pages of names listed.", now.lists),
+    ];
+    for (name, help, value) in counters {
+        page.single(name, Kind::Counter, help, value);
+    }
+    page.single(
+        "holdfast_cold_cache_bytes",
+        Kind::Gauge,
+        "Bytes of objects kept in memory.",
+        store.cached_bytes() as u64,
+    );
 }

@@ -2,7 +2,8 @@
 //!
 //! `/healthz` answers as long as the process does: restart it when it does not. `/readyz/local` says whether this node
 //! can serve from its own state, `/readyz/cluster` whether it can also write and read what is newest: send clients
-//! elsewhere when not. `/cluster/status` tells a person all of it, `/metrics` tells Prometheus.
+//! elsewhere when not. `/cluster/status` tells a person all of it, `/metrics` tells Prometheus, `/cluster/hot-cold-stats` says
+//! where the bytes are.
 
 pub(crate) mod exposition;
 pub(crate) mod metrics;
@@ -14,7 +15,7 @@ use net::rt::Instant;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::Core;
+use crate::{Core, raft::HotAndCold};
 
 /// How long the leaders have to confirm themselves.
 const PROBE: Duration = Duration::from_secs(1);
@@ -111,4 +112,34 @@ pub(crate) fn status(core: &Core) -> Report {
     };
     let body = serde_json::to_value(status).unwrap_or_else(|error| json!({ "error": error.to_string() }));
     Report { ok: true, body }
+}
+
+/// `/cluster/hot-cold-stats`: how much of what this node's replicas hold is in the journal, and how much in the cold store.
+pub(crate) fn hot_and_cold(core: &Core) -> Report {
+    let groups: Vec<HotAndCold> = (0..core.groups.count())
+        .map(|group| core.groups.view(group).hot_and_cold())
+        .collect();
+    let sum = |of: fn(&HotAndCold) -> u64| groups.iter().map(of).sum::<u64>();
+    let total = json!({
+        "hot_bytes": sum(|group| group.hot_bytes),
+        "hot_streams": sum(|group| group.hot_streams),
+        "cold_bytes": sum(|group| group.cold_bytes),
+        "objects": sum(|group| group.objects),
+        "dead_bytes": sum(|group| group.dead_bytes),
+    });
+    let per_group: Vec<Value> = (0..)
+        .zip(&groups)
+        .map(|(number, group): (u32, _)| {
+            let mut shown = json!(group);
+            shown["group"] = number.into();
+            shown["leads"] = core.groups.leading_term(number).is_some().into();
+            shown
+        })
+        .collect();
+    let traffic = core.cold.as_ref().map(|store| json!(store.traffic().now()));
+    Report {
+        ok: true,
+        body: json!({ "backend": core.cold.is_some().then_some(core.config.cold.backend.name()),
+                      "total": total, "groups": per_group, "traffic": traffic }),
+    }
 }

@@ -3,6 +3,7 @@
 //! | file | the question |
 //! |---|---|
 //! | `object` | what is in an object, and how is it named? |
+//! | `packing` | how do chunks become runs, and runs an object? |
 //! | `store` | how are objects written and read: verified, again and again, each block once for all who ask? |
 //! | `cache` | which blocks are kept in memory? |
 //! | `mover` | what moves when, and how does the log hear of it? |
@@ -15,9 +16,12 @@
 mod cache;
 mod mover;
 mod object;
+mod packing;
 mod store;
 mod sweeper;
 
 pub(crate) use mover::tend;
 pub use object::{BadObject, Directory, Packed, RunEntry, key_of, object_of, prefix_of};
-pub use store::{ColdReadError, Options, Store, Traffic};
+#[cfg(test)]
+pub(crate) use packing::{Filling, next_run};
+pub use store::{ColdReadError, Options, Put, Store, Traffic, TrafficNow};

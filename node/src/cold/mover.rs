@@ -12,16 +12,14 @@ use net::dice::Stream;
 use net::rt::{self, Instant};
 use rand::RngExt;
 
-use super::object::{Directory, HEADER_BYTES, Packed, RunEntry, key_of};
+use super::object::key_of;
+use super::packing::{Filling, next_run};
 use super::store::{Put, Store};
 use super::sweeper::Sweeper;
 use crate::Core;
-use crate::keys::{Chunk, ObjectId};
+use crate::keys::ObjectId;
 use crate::raft::{GroupView, Lead, MoveBounds, ProposeError};
-use crate::stream::{Command, Moved, MovedRun, Offset, Op, Outcome};
-
-/// The longest run: what is read, and verified, at once.
-const RUN_BYTES: u64 = 256 << 10;
+use crate::stream::{Command, Moved, Op, Outcome};
 
 /// Streams looked at in one go.
 const STREAMS: usize = 4096;
@@ -95,14 +93,6 @@ struct Round<'a> {
     chance: &'a mut Stream,
 }
 
-/// An object that is being filled.
-#[derive(Default)]
-struct Filling {
-    runs: Vec<RunEntry>,
-    data: Vec<Bytes>,
-    bytes: u64,
-}
-
 impl Round<'_> {
     /// Moves what is past a bound, for as long as this node leads and gets on.
     async fn run(&mut self) -> Result<(), String> {
@@ -134,7 +124,7 @@ impl Round<'_> {
     async fn fill(&mut self, view: &GroupView, incarnation: u64, filling: &mut Filling) -> Result<(), String> {
         let object_bytes = self.core.config.cold.object;
         loop {
-            let room = object_bytes.saturating_sub(filling.bytes).max(1);
+            let room = object_bytes.saturating_sub(filling.bytes()).max(1);
             let chunks = view.hot_chunks(incarnation, room).map_err(|error| error.to_string())?;
             let Some((last, _)) = chunks.last() else {
                 return view.nothing_hot(incarnation).map_err(|error| error.to_string());
@@ -152,7 +142,7 @@ impl Round<'_> {
                     }
                 }
             }
-            if filling.bytes < object_bytes {
+            if filling.bytes() < object_bytes {
                 return Ok(());
             }
             self.empty(filling).await?;
@@ -164,55 +154,31 @@ impl Round<'_> {
 
     /// Puts what was gathered, and tells the log.
     async fn empty(&mut self, filling: &mut Filling) -> Result<(), String> {
-        let Filling { runs, data, bytes } = std::mem::take(filling);
-        if runs.is_empty() {
+        let filling = std::mem::take(filling);
+        if filling.is_empty() {
             return Ok(());
         }
         let Some(cluster) = self.store.cluster() else {
             return Err("this node does not know its cluster yet".into());
         };
+        let bytes = filling.bytes();
         let until = Instant::now() + PUT_PATIENCE;
-        let (object, head_bytes, runs) = loop {
+        let (object, told) = loop {
             let object = ObjectId {
                 term: self.counting.term,
                 sequence: self.counting.next,
             };
             self.counting.next += 1;
-            let directory = Directory {
-                cluster,
-                group: self.group,
-                object,
-                nonce: self.chance.random(),
-                runs: runs.clone(),
-            };
-            let packed = Packed::new(&directory, data.clone());
+            let (packed, told) = filling.packed(cluster, self.group, object, self.chance.random());
             match self
                 .store
                 .put(&key_of(cluster, self.group, object), &packed, until)
                 .await?
             {
-                Put::Stored => break (object, packed.head.len() as u64, directory.runs),
-                Put::Taken => {
-                    tracing::warn!(group = self.group, ?object, "another object bears this name");
-                }
+                Put::Stored => break (object, told),
+                Put::Taken => tracing::warn!(group = self.group, ?object, "another object bears this name"),
             }
         };
-        debug_assert!(head_bytes >= HEADER_BYTES);
-        let mut at = head_bytes;
-        let told: Vec<MovedRun> = runs
-            .iter()
-            .map(|run| {
-                let moved = MovedRun {
-                    incarnation: run.incarnation,
-                    start: Offset(run.start),
-                    len: run.len,
-                    at,
-                    crc32c: run.crc32c,
-                };
-                at += u64::from(run.len);
-                moved
-            })
-            .collect();
         for runs in told.chunks(RUNS_TOLD) {
             let moved = Moved {
                 object,
@@ -266,38 +232,4 @@ impl Counting {
         };
         tell(core, group, self, nothing).await
     }
-}
-
-impl Filling {
-    fn add(&mut self, incarnation: u64, run: &[(Offset, Chunk)], pieces: Vec<Bytes>) {
-        let Some(((first_end, first), (end, _))) = run.first().zip(run.last()) else {
-            return;
-        };
-        let start = first_end.0 - u64::from(first.len);
-        let crc32c = pieces.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, piece));
-        let mut before = start;
-        let ends = run.iter().flat_map(|(end, chunk)| chunk.append_ends(*end));
-        let lens = ends.map(|end| (end.0 - std::mem::replace(&mut before, end.0)) as u32);
-        let len = end.0 - start;
-        self.runs.push(RunEntry {
-            incarnation,
-            start,
-            len: len as u32,
-            crc32c,
-            lens: lens.collect(),
-        });
-        self.data.extend(pieces);
-        self.bytes += len;
-    }
-}
-
-/// The first chunks, as many as make a run, and the rest; nothing if there are none.
-fn next_run(chunks: &[(Offset, Chunk)]) -> Option<(&[(Offset, Chunk)], &[(Offset, Chunk)])> {
-    let mut bytes = 0;
-    let most = chunks.iter().position(|(_, chunk)| {
-        bytes += u64::from(chunk.len);
-        bytes > RUN_BYTES
-    });
-    let (run, rest) = chunks.split_at(most.unwrap_or(chunks.len()).max(1).min(chunks.len()));
-    (!run.is_empty()).then_some((run, rest))
 }

@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use net::rt::{self, Instant};
+use serde::Serialize;
 use storage::cold::Cold;
 use storage::error::ColdError;
 
@@ -91,29 +92,64 @@ pub enum Put {
     Taken,
 }
 
-/// What went to and came from the store since the start.
+/// What went to and came from the store since the start; see [`TrafficNow`].
 #[derive(Debug, Default)]
 pub struct Traffic {
-    /// Objects put.
-    pub puts: AtomicU64,
-    /// Bytes of them.
-    pub put_bytes: AtomicU64,
-    /// Ranges asked for.
-    pub gets: AtomicU64,
+    puts: AtomicU64,
+    put_bytes: AtomicU64,
+    gets: AtomicU64,
+    get_bytes: AtomicU64,
+    hits: AtomicU64,
+    failures: AtomicU64,
+    hedges: AtomicU64,
+    damaged: AtomicU64,
+    deletes: AtomicU64,
+    lists: AtomicU64,
+}
+
+/// What went to and from the store, at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct TrafficNow {
+    /// Objects put, each attempt counted.
+    pub puts: u64,
+    /// Bytes of those that were stored.
+    pub put_bytes: u64,
+    /// Ranges asked for, each attempt counted.
+    pub gets: u64,
     /// Bytes that came.
-    pub get_bytes: AtomicU64,
+    pub get_bytes: u64,
     /// Blocks found in memory.
-    pub hits: AtomicU64,
+    pub hits: u64,
     /// Calls that failed, each attempt counted.
-    pub failures: AtomicU64,
+    pub failures: u64,
     /// Calls that were asked a second time because they were slow.
-    pub hedges: AtomicU64,
+    pub hedges: u64,
     /// Runs that did not match their checksum.
-    pub damaged: AtomicU64,
+    pub damaged: u64,
     /// Objects deleted.
-    pub deletes: AtomicU64,
+    pub deletes: u64,
     /// Pages of names listed.
-    pub lists: AtomicU64,
+    pub lists: u64,
+}
+
+impl Traffic {
+    /// As it is now.
+    #[must_use]
+    pub fn now(&self) -> TrafficNow {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        TrafficNow {
+            puts: of(&self.puts),
+            put_bytes: of(&self.put_bytes),
+            gets: of(&self.gets),
+            get_bytes: of(&self.get_bytes),
+            hits: of(&self.hits),
+            failures: of(&self.failures),
+            hedges: of(&self.hedges),
+            damaged: of(&self.damaged),
+            deletes: of(&self.deletes),
+            lists: of(&self.lists),
+        }
+    }
 }
 
 type Coming = Shared<BoxFuture<'static, Result<Bytes, ColdReadError>>>;

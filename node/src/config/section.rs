@@ -314,7 +314,7 @@ pub struct Cold {
     /// "none" keeps everything in the journal; "local" is a folder in `data_dir`, for a node that stands alone.
     /// Default "none".
     pub backend: ColdBackend,
-    /// Bytes of a stream move when the first of them is so old. Default 1h, 100ms to 90days. Later makes fewer and fuller
+    /// Bytes of a stream move when the first of them is so old. Default 1h, 100ms to 2160h. Later makes fewer and fuller
     /// objects; sooner loses less with the last node.
     pub hot_age: Duration,
     /// Bytes of a stream move when there are more of them than this, however young. Default 64MiB, 1KiB to 64GiB.
@@ -329,9 +329,9 @@ pub struct Cold {
     pub every: Duration,
     /// Size of an object, about: what is gathered from many streams before it is put. Default 8MiB, 4KiB to 512MiB.
     pub object: u64,
-    /// How often a leader looks for objects that nothing refers to. Default 10min, 100ms to 7days.
+    /// How often a leader looks for objects that nothing refers to. Default 10m, 100ms to 168h.
     pub sweep_every: Duration,
-    /// How long such an object stays, for readers that are under way and nodes that are behind. Default 1h, 100ms to 90days.
+    /// How long such an object stays, for readers that are under way and nodes that are behind. Default 1h, 100ms to 2160h.
     pub grace: Duration,
     /// Bytes of objects kept in memory for readers. Default 64MiB, 0B to 256GiB.
     pub cache: u64,
@@ -339,9 +339,9 @@ pub struct Cold {
     pub block: u64,
     /// Blocks fetched ahead of a reader that goes on. Default 4, 0 to 64.
     pub read_ahead: u64,
-    /// How long one tries to read an object. Default 20s, 100ms to 10min.
+    /// How long one tries to read an object. Default 20s, 100ms to 10m.
     pub patience: Duration,
-    /// A read that takes longer than that is asked a second time beside it. Default 1s, 10ms to 10min.
+    /// A read that takes longer than that is asked a second time beside it. Default 1s, 10ms to 10m.
     pub hedge_after: Duration,
 }
 
@@ -375,6 +375,18 @@ pub enum ColdBackend {
     Local,
     /// An S3 bucket.
     S3,
+}
+
+impl ColdBackend {
+    /// As it is written in the file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Local => "local",
+            Self::S3 => "s3",
+        }
+    }
 }
 
 /// `[log]`: what the node tells its operator, on standard error.

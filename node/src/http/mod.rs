@@ -342,6 +342,7 @@ impl Http {
             About::ReadyLocal => admin::ready_local(&self.node),
             About::ReadyCluster => admin::ready_cluster(&self.node).await,
             About::Status => admin::status(&self.node),
+            About::HotAndCold => admin::hot_and_cold(&self.node),
             About::Metrics => return answer::metrics(self.metrics()),
             About::OpenApi => return answer::openapi(),
         };

@@ -241,6 +241,11 @@ pub(super) fn write_failed(error: WriteError, target: &str) -> Problem {
             "backpressure",
             "nothing was stored, the node has too much to do: send it again soon",
         ),
+        WriteError::ColdBehind => Problem::try_again(
+            "backpressure",
+            "nothing was stored, the journal is full because the cold store does not take the old bytes: send it again \
+             later",
+        ),
         WriteError::Stopping => Problem::try_again(
             "shutting_down",
             "nothing was stored, this node is shutting down: use another one",

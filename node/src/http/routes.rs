@@ -37,6 +37,8 @@ pub(super) enum About {
     ReadyCluster,
     /// `/cluster/status`
     Status,
+    /// `/cluster/hot-cold-stats`
+    HotAndCold,
     /// `/metrics`
     Metrics,
     /// `/openapi.json`
@@ -68,6 +70,7 @@ pub(super) fn route(path: &str) -> Result<Route<'_>, Problem> {
         "/readyz" | "/readyz/local" => Ok(Route::About(About::ReadyLocal)),
         "/readyz/cluster" => Ok(Route::About(About::ReadyCluster)),
         "/cluster/status" => Ok(Route::About(About::Status)),
+        "/cluster/hot-cold-stats" => Ok(Route::About(About::HotAndCold)),
         "/metrics" => Ok(Route::About(About::Metrics)),
         "/openapi.json" => Ok(Route::About(About::OpenApi)),
         _ => in_bucket(path),
@@ -138,7 +141,7 @@ mod tests {
         let stream = |name: &str| Some(Route::Stream(name.to_owned().into()));
         let beside = |bucket, beside| Some(Route::Beside(bucket, "stream".into(), beside));
         let inside = |bucket, name: &str| Some(Route::InBucket(bucket, name.to_owned().into()));
-        let table: [(&str, Option<Route<'_>>, u16); 31] = [
+        let table: [(&str, Option<Route<'_>>, u16); 32] = [
             ("/v1/stream/a", stream("a"), 0),
             ("/v1/stream/a/b%20c", stream("a/b c"), 0),
             ("/v1/stream/%E2%82%AC", stream("€"), 0),
@@ -149,6 +152,7 @@ mod tests {
             ("/readyz/local", Some(Route::About(About::ReadyLocal)), 0),
             ("/readyz/cluster", Some(Route::About(About::ReadyCluster)), 0),
             ("/cluster/status", Some(Route::About(About::Status)), 0),
+            ("/cluster/hot-cold-stats", Some(Route::About(About::HotAndCold)), 0),
             ("/metrics", Some(Route::About(About::Metrics)), 0),
             ("/some-bucket", Some(Route::Bucket("some-bucket")), 0),
             ("/some-bucket/streams", Some(Route::Streams("some-bucket")), 0),

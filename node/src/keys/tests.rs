@@ -369,6 +369,8 @@ fn rank<'a>(key: Key<'a>) -> (u8, u64, u64, u8, Key<'a>) {
         Key::Buckets { group, generation } => (5, group.into(), generation, 0x23, key),
         Key::Sealed { group, generation } => (5, group.into(), generation, 0x24, key),
         Key::Blob { group, generation, .. } => (5, group.into(), generation, 7, key),
+        Key::Hot { group, generation, .. } => (5, group.into(), generation, 0x0a, key),
+        Key::Object { group, generation, .. } => (5, group.into(), generation, 0x0b, key),
     }
 }
 

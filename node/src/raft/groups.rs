@@ -47,6 +47,8 @@ pub struct Settings {
     pub index: config::Index,
     /// `[cache]`.
     pub cache: config::Cache,
+    /// Bytes of a group in the journal beyond which nothing is stored, where old bytes are to move.
+    pub hot_max: u64,
 }
 
 /// The things the groups of a node are handed.
@@ -209,6 +211,7 @@ impl Groups {
             flush_entries: settings.raft.snapshot_entries,
             hold_bytes: settings.raft.hold_bytes,
             rows: (bytes(settings.cache.streams) / count as usize).max(16),
+            hot_max: settings.hot_max,
         };
         let mut groups = Vec::with_capacity(count as usize);
         for number in 0..count {

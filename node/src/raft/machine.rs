@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,10 @@ pub(super) struct Machine {
     pub(super) moved: Notify,
     /// Told when much waits to be flushed or swept.
     pub(super) work: Arc<Notify>,
+    /// Bytes of streams in the journal.
+    hot_bytes: Arc<AtomicU64>,
+    /// More of them than that may not come.
+    hot_max: u64,
     /// How many entries are much.
     pub(super) flush_entries: u64,
     state: Mutex<State>,
@@ -62,6 +67,8 @@ pub(super) struct Bounds {
     pub(super) hold_bytes: u64,
     /// Rows of streams in memory.
     pub(super) rows: usize,
+    /// Bytes of streams in the journal beyond which nothing is stored, where they are to move.
+    pub(super) hot_max: u64,
 }
 
 /// Bytes have moved to a cold store, and the node has none.
@@ -88,6 +95,8 @@ pub(super) struct State {
     pub(super) rows: RowCache,
     /// Bytes of each journal segment that this group's chunks refer to.
     pub(super) live: BTreeMap<u64, u64>,
+    /// All of them, for who does not want to wait for the lock.
+    hot_bytes: Arc<AtomicU64>,
     /// The blobs that are being uploaded; as many as the law lets be.
     pub(super) uploads: BTreeMap<u64, BlobRow>,
     /// Segments that snapshots under way need, and how many of them.
@@ -161,7 +170,10 @@ impl Machine {
             ));
         }
         log.set_flushed(position.applied);
+        let hot_bytes = Arc::new(AtomicU64::new(live.values().sum()));
+        let hot_max = if cold.is_some() { bounds.hot_max } else { u64::MAX };
         let state = State {
+            hot_bytes: hot_bytes.clone(),
             generation,
             generation_begun: generation,
             flushed: position.clone(),
@@ -185,6 +197,8 @@ impl Machine {
             observer,
             moved: Notify::new(),
             work,
+            hot_bytes,
+            hot_max,
             flush_entries: bounds.flush_entries,
             state: Mutex::new(state),
             sending: Sending::new(bounds.hold_bytes),
@@ -193,6 +207,11 @@ impl Machine {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the journal holds as many bytes of streams as it may.
+    pub(super) fn is_full(&self) -> bool {
+        self.hot_bytes.load(Ordering::Relaxed) > self.hot_max
     }
 
     /// Waits until the entry of this index has been applied here.
@@ -341,6 +360,12 @@ impl State {
                 Some(bytes) => batch.put(key, number::encode(*bytes)),
             }
         }
+        self.hot_bytes.store(self.live.values().sum(), Ordering::Relaxed);
+    }
+
+    /// Bytes of streams in the journal.
+    pub(super) fn hot_bytes(&self) -> u64 {
+        self.hot_bytes.load(Ordering::Relaxed)
     }
 }
 

@@ -305,13 +305,6 @@ impl GroupView {
     }
 }
 
-impl State {
-    /// Bytes of the group in the journal.
-    pub(super) fn hot_bytes(&self) -> u64 {
-        self.live.values().sum()
-    }
-}
-
 impl Machine {
     /// The streams that are past a bound when it is `now_ms`, at most so many; first the old ones.
     pub(super) fn due_to_move(&self, now_ms: u64, bounds: MoveBounds, most: usize) -> Vec<u64> {

@@ -19,6 +19,9 @@ pub enum ProposeError {
     /// Certainly not stored: too much is under way.
     #[error("the group has too many proposals under way")]
     Overloaded,
+    /// Certainly not stored: the journal holds as much of the group as it may, because the cold store does not take it.
+    #[error("the cold store is behind, and the journal holds as much as it may")]
+    ColdBehind,
     /// Certainly not stored: the node is ending.
     #[error("the node is ending")]
     Stopped,
@@ -43,6 +46,9 @@ impl Group {
     ) -> Result<Outcome, ProposeError> {
         if self.fate.reason().is_some() {
             return Err(ProposeError::Stopped);
+        }
+        if !command.body.is_empty() && self.machine.is_full() {
+            return Err(ProposeError::ColdBehind);
         }
         let place = self
             .places

@@ -74,6 +74,7 @@ async fn state(commands: &[Command], cuts: &[usize]) -> (u64, Vec<(Bytes, Bytes)
             flush_entries: 1000,
             hold_bytes: u64::MAX,
             rows: 16,
+            hot_max: u64::MAX,
         },
     )
     .unwrap();

@@ -5,6 +5,7 @@ mod batches;
 mod cluster;
 mod lifetime;
 mod lost_index;
+mod moving;
 mod single;
 mod suite;
 
@@ -25,6 +26,7 @@ use storage::memory::{MemoryDisk, MemoryIndex};
 
 use super::*;
 use crate::cluster::Founder;
+use crate::cold::Store;
 use crate::config;
 use crate::peer::{PeerError, Why};
 use crate::stream::{
@@ -178,6 +180,8 @@ pub(super) struct Node {
     disk: MemoryDisk,
     pub(super) index: Arc<Forgetful>,
     pub(super) heard: Arc<Heard>,
+    /// Where old bytes are, if they move.
+    pub(super) cold: Option<Arc<Store>>,
     wires: Arc<Wires>,
     settings: Settings,
 }
@@ -214,12 +218,14 @@ impl Node {
                 tail: 1 << 20,
                 ..config::Cache::default()
             },
+            hot_max: u64::MAX,
         };
         Self {
             id,
             disk: MemoryDisk::new(),
             index: Forgetful::new(),
             heard: Arc::default(),
+            cold: None,
             wires: wires.clone(),
             settings,
         }
@@ -233,7 +239,7 @@ impl Node {
             wires: self.wires.clone(),
         });
         let seams = Seams {
-            cold: None,
+            cold: self.cold.clone(),
             disk,
             index,
             clock: Arc::new(Fixed),

@@ -3,7 +3,13 @@
 use super::*;
 
 pub(super) async fn alone() -> (Node, Groups) {
-    let node = Node::new(1, &Arc::default());
+    alone_as(|_| {}).await
+}
+
+/// The same, set up otherwise.
+pub(super) async fn alone_as(set_up: impl FnOnce(&mut Node)) -> (Node, Groups) {
+    let mut node = Node::new(1, &Arc::default());
+    set_up(&mut node);
     let groups = node.start().await;
     found(&groups, &[1]).await;
     until("the node leads both groups", || {

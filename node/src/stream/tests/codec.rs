@@ -1,6 +1,7 @@
 //! What is written is read again; and what was written once is read for ever (golden bytes).
 
 use super::*;
+use crate::keys::ObjectId;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -66,6 +67,20 @@ fn commands_are_written_as_they_were_by_the_first_release() {
         (
             command(Op::Bucket(BucketOp::Seal { begun: 300 })),
             "01e807085f64656661756c74036c6f670602ac02",
+        ),
+        (
+            command(Op::Moved(Moved {
+                object: ObjectId { term: 3, sequence: 258 },
+                bytes: 300,
+                runs: vec![MovedRun {
+                    incarnation: 7,
+                    start: Offset(300),
+                    len: 5,
+                    at: 258,
+                    crc32c: 0xdead_beef,
+                }],
+            })),
+            "01e807085f64656661756c74036c6f6709038202ac020107ac02058202effdb6f50d",
         ),
     ];
     for (command, golden) in table {
@@ -329,6 +344,7 @@ fn outcomes_are_written_as_they_were_by_the_first_release() {
             Outcome::Snapshot(SnapshotDone::Trimmed { standing }),
             "010a040700ac0201",
         ),
+        (Outcome::Moved { counts: true }, "010c01"),
     ];
     for (outcome, golden) in table {
         assert_eq!(hex(&outcome.encode()), golden, "{outcome:?}");

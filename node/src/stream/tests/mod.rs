@@ -270,6 +270,7 @@ fn short(outcome: &Outcome) -> String {
         Outcome::Fork(done) => fork::short(done),
         Outcome::Refused(refusal) => format!("refused: {}", reason(refusal)),
         Outcome::Bucket(outcome) => format!("{outcome:?}"),
+        Outcome::Moved { counts } => format!("moved, counts: {counts}"),
     }
 }
 
