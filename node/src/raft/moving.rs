@@ -305,6 +305,64 @@ impl GroupView {
     }
 }
 
+impl GroupView {
+    /// What the books say of the journal and the cold store and the chunks do not, in words; nothing if they are right.
+    /// Scans all chunks under the group's lock: for those who judge.
+    ///
+    /// # Errors
+    /// If the index fails or makes no sense.
+    pub fn wrong_books(&self) -> io::Result<Option<String>> {
+        let machine = &self.machine;
+        let state = machine.state();
+        let of = machine.of(&state);
+        let (mut live, mut objects) = (BTreeMap::<u64, u64>::new(), BTreeMap::<ObjectId, u64>::new());
+        let mut hot = BTreeSet::new();
+        each_row(
+            &*machine.index,
+            &KeyRange::all_chunks(of.group, of.generation),
+            |key, value| {
+                if let Key::Chunk { incarnation, .. } = Key::decode(key).map_err(damaged)? {
+                    let chunk = Chunk::decode(value).map_err(damaged)?;
+                    match chunk.place {
+                        Place::Journal(position) => {
+                            *live.entry(position.segment).or_default() += u64::from(chunk.len);
+                            hot.insert(incarnation);
+                        }
+                        Place::Cold(place) => *objects.entry(place.object).or_default() += u64::from(chunk.len),
+                    }
+                }
+                Ok(())
+            },
+        )?;
+        let said: BTreeMap<_, _> = state
+            .books
+            .objects
+            .iter()
+            .map(|(object, row)| (*object, row.live))
+            .collect();
+        if said != objects {
+            return Ok(Some(format!("objects hold {objects:?}, and the books say {said:?}")));
+        }
+        let said: BTreeMap<_, _> = state
+            .live
+            .iter()
+            .filter(|(_, bytes)| **bytes > 0)
+            .map(|(s, b)| (*s, *b))
+            .collect();
+        if said != live {
+            return Ok(Some(format!("segments hold {live:?}, and the books say {said:?}")));
+        }
+        let unnoted = hot
+            .iter()
+            .find(|incarnation| !state.books.streams.contains_key(incarnation));
+        Ok(unnoted
+            .filter(|_| state.books.keeps)
+            // What is dropped waits to be swept, and need not move.
+            .filter(|_| !state.trash)
+            .map(|incarnation| format!("{incarnation} has bytes in the journal, and the books do not say so")))
+    }
+}
+
 impl Machine {
     /// The streams that are past a bound when it is `now_ms`, at most so many; first the old ones.
     pub(super) fn due_to_move(&self, now_ms: u64, bounds: MoveBounds, most: usize) -> Vec<u64> {

@@ -19,6 +19,13 @@ impl Cluster {
             let node = machine.node()?;
             let cluster = node.status().standing.cluster?.0;
             let groups = node.groups();
+            for group in 0..groups.count() {
+                match groups.view(group).wrong_books() {
+                    Ok(None) => {}
+                    Ok(Some(wrong)) => return Some(format!("n{}, group {group}: {wrong}", machine.id)),
+                    Err(error) => return Some(format!("n{}, group {group} cannot be looked at: {error}", machine.id)),
+                }
+            }
             let referred = (0..groups.count()).map(|group| groups.view(group).objects());
             let wrong = cold_keeps_what_is_referred_to(cluster, &referred.collect::<Vec<_>>(), &stored)?;
             Some(format!("n{}: {wrong}", machine.id))
