@@ -78,6 +78,7 @@ fn too_late<'a>(lives: &[(&'a Event, u64)], found: &Event, error_ms: u64) -> Opt
 mod tests {
     use super::*;
     use crate::checker::tale::Tale;
+    use crate::history::{Answer, Refusal};
 
     /// Clocks that are off by a tenth of a second at most. Each call takes 1 ms.
     fn tale() -> Tale {
