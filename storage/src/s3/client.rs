@@ -87,6 +87,8 @@ pub(super) fn build(options: &S3Options, mut config: config::Builder) -> io::Res
         )
         .stalled_stream_protection(
             StalledStreamProtectionConfig::enabled()
+                // The timeout of an attempt has an eye on what is sent.
+                .upload_enabled(false)
                 .grace_period(options.attempt_timeout)
                 .build(),
         )

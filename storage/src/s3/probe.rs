@@ -50,7 +50,11 @@ impl S3Cold {
         let lawful = match winners[..] {
             [winner] => found == bodies[winner],
             // The winner's answer was lost, and when it asked again its own object was there.
-            [] => bodies.contains(&found),
+            [] if bodies.contains(&found) => true,
+            [] => {
+                let told = format!("the object {key} was there before: give the probe a name that nobody has used");
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, told).into());
+            }
             _ => false,
         };
         if !lawful {
