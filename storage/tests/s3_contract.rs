@@ -141,3 +141,22 @@ async fn a_bucket_that_is_not_there_is_told_as_that() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_certificate_of_ones_own_is_trusted_where_its_file_is_set_and_only_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let moto = Moto::by_tls(folder.path());
+    let trusting = |file: &str| {
+        open(S3Options {
+            ca_file: Some(folder.path().join(file)),
+            attempts: 1,
+            ..moto.options("")
+        })
+    };
+    let error = io_error(trusting("other.pem").list("", None, 1).await.unwrap_err());
+    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+    assert!(error.to_string().contains("is not trusted"), "{error}");
+    // It has no bucket; that it says so is enough.
+    let error = io_error(trusting("ca.pem").list("", None, 1).await.unwrap_err());
+    assert!(error.to_string().contains("there is no bucket"), "{error}");
+}

@@ -21,6 +21,20 @@ pub(super) struct Refusal<'a> {
     region: Option<&'a str>,
 }
 
+impl Refusal<'_> {
+    /// What the store said, for whoever asks its operator.
+    fn verbatim(&self) -> String {
+        let mut said = format!("status {}", self.status);
+        for (between, part) in [(" ", self.code), (", request ", self.request_id), (": ", self.message)] {
+            if !part.is_empty() {
+                said += between;
+                said += part;
+            }
+        }
+        said
+    }
+}
+
 /// The store's answer, if there was one.
 pub(super) fn refusal<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<Refusal<'_>> {
     let response = error.raw_response()?;
@@ -29,7 +43,7 @@ pub(super) fn refusal<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
         status: response.status().as_u16(),
         code: error.code().unwrap_or_default(),
         message: error.message().unwrap_or_default(),
-        request_id: header("x-amz-request-id").unwrap_or("unknown"),
+        request_id: header("x-amz-request-id").unwrap_or_default(),
         region: header("x-amz-bucket-region"),
     })
 }
@@ -50,15 +64,7 @@ where
     let (kind, sentence) = match refusal(error) {
         Some(refusal) if !refusal.code.is_empty() || refusal.status >= 300 => {
             let (kind, sentence) = refused(&refusal, place);
-            let Refusal {
-                status,
-                code,
-                message,
-                request_id,
-                ..
-            } = refusal;
-            let told = format!("{sentence} (status {status} {code}: {message}; request id {request_id})");
-            (kind, told)
+            (kind, format!("{sentence} ({})", refusal.verbatim()))
         }
         _ => unanswered(error, place),
     };

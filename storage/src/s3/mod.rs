@@ -103,13 +103,15 @@ impl S3Cold {
         let sleep = client.config().sleep_impl();
         let sleep =
             sleep.ok_or_else(|| invalid("the configuration of the SDK has no timer (sleep_impl)".to_owned()))?;
+        let region = client.config().region().map_or("", |region| region.as_ref());
+        let place = Place {
+            endpoint: options.endpoint.unwrap_or_else(|| format!("AWS ({region})")),
+            bucket: options.bucket,
+        };
         Ok(S3Cold {
             client,
             sleep,
-            place: Place {
-                bucket: options.bucket,
-                endpoint: options.endpoint.unwrap_or_else(|| "AWS".to_owned()),
-            },
+            place,
             prefix,
             encryption: options.encryption,
             body_timeout: options.operation_timeout,

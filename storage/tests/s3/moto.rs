@@ -19,6 +19,7 @@ static RUNNING: Mutex<Weak<Moto>> = Mutex::new(Weak::new());
 pub(crate) struct Moto {
     server: Child,
     port: u16,
+    scheme: &'static str,
 }
 
 impl Moto {
@@ -28,12 +29,17 @@ impl Moto {
         if let Some(moto) = running.upgrade() {
             return moto;
         }
-        let moto = Arc::new(Moto::start());
+        let moto = Arc::new(Moto::start(None));
         *running = Arc::downgrade(&moto);
         moto
     }
 
-    fn start() -> Moto {
+    /// One of its own that speaks TLS only, with its certificates in a folder (see `ci/s3/moto`).
+    pub(crate) fn by_tls(folder: &Path) -> Moto {
+        Moto::start(Some(folder))
+    }
+
+    fn start(tls: Option<&Path>) -> Moto {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .unwrap()
             .local_addr()
@@ -43,16 +49,22 @@ impl Moto {
         let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("moto-{port}.log"));
         let server = Command::new(&script)
             .args([&port.to_string(), "tied"])
+            .args(tls)
             // Held open by us alone, so that it ends when we do, however that happens.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", script.display()));
-        let mut moto = Moto { server, port };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let mut moto = Moto { server, port, scheme };
         // Long: the first time it is installed.
         for _ in 0..6000 {
-            if moto.ask("GET / HTTP/1.1").is_some() {
+            if tls.is_some() {
+                if TcpStream::connect(moto.address()).is_ok() {
+                    return moto;
+                }
+            } else if moto.ask("GET / HTTP/1.1").is_some() {
                 let made = moto.ask("PUT /bucket HTTP/1.1").unwrap();
                 assert!(made.contains("200"), "making a bucket: {made}");
                 return moto;
@@ -65,8 +77,12 @@ impl Moto {
         panic!("moto does not answer: {}", std::fs::read_to_string(&log).unwrap());
     }
 
+    fn address(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port)
+    }
+
     fn ask(&self, what: &str) -> Option<String> {
-        let mut server = TcpStream::connect(SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port)).ok()?;
+        let mut server = TcpStream::connect(self.address()).ok()?;
         write!(
             server,
             "{what}\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -81,7 +97,7 @@ impl Moto {
     pub(crate) fn options(&self, prefix: &str) -> S3Options {
         S3Options {
             prefix: prefix.to_owned(),
-            endpoint: Some(format!("http://127.0.0.1:{}", self.port)),
+            endpoint: Some(format!("{}://127.0.0.1:{}", self.scheme, self.port)),
             path_style: true,
             access_key_id: Some("key".to_owned()),
             secret_access_key: Some("secret".to_owned().into()),
