@@ -24,7 +24,7 @@ use storage::{
     cold::Cold,
     error::ColdError,
     s3::{
-        S3Cold, S3Options,
+        Encryption, S3Cold, S3Options,
         aws_sdk_s3::config::{self, AsyncSleep, Region, Sleep},
     },
 };
@@ -59,6 +59,38 @@ async fn a_put_is_plain_conditional_and_checked() {
     let crc = aws_smithy_types::base64::encode(crc).to_ascii_lowercase();
     assert_eq!(asked.header("x-amz-checksum-crc32c"), Some(&*crc));
     assert_eq!(asked.body, b"one two");
+}
+
+#[tokio::test]
+async fn encryption_is_asked_for_as_the_options_say() {
+    let cases = [
+        (Encryption::AsTheBucketSays, None, None),
+        (Encryption::Aes256, Some("aes256"), None),
+        (Encryption::Kms("key/1".to_owned()), Some("aws:kms"), Some("key/1")),
+    ];
+    for (encryption, kind, key) in cases {
+        let fake = Fake::new(|_, _| answer("200 OK", "", "")).await;
+        let options = S3Options {
+            encryption,
+            ..fake.options()
+        };
+        open(options).await.put_if_absent("a", pieces()).await.unwrap();
+        let asked = &fake.asked()[0];
+        assert_eq!(asked.header("x-amz-server-side-encryption"), kind);
+        assert_eq!(asked.header("x-amz-server-side-encryption-aws-kms-key-id"), key);
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_is_such_that_every_key_has_room_behind_it() {
+    for prefix in ["a b", "a//b", "../a", &("x/".repeat(255) + "xx")] {
+        let options = S3Options {
+            prefix: prefix.to_owned(),
+            ..Fake::new(|_, _| answer("200 OK", "", "")).await.options()
+        };
+        let error = io_error(S3Cold::open(options).await.unwrap_err());
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+    }
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ use self::{
     error::{Place, refusal, told, words},
 };
 use crate::{
-    cold::{Cold, check_key},
+    cold::{Cold, KEY_LEN_MAX, check_key},
     disk::Fut,
     error::ColdError,
 };
@@ -45,6 +45,8 @@ const PAGE_KEYS_MAX: usize = 1000;
 /// time; then twice as long, and so on: 1.5 s in all.
 const CONFLICTS_MAX: u32 = 5;
 const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
+/// S3 takes names of 1024 bytes.
+const PREFIX_LEN_MAX: usize = 1024 - 1 - KEY_LEN_MAX;
 /// Further than any object reaches; stores count in 64 bits with a sign.
 const OFFSET_MAX: u64 = i64::MAX as u64;
 
@@ -96,6 +98,9 @@ impl S3Cold {
             "" => String::new(),
             prefix => {
                 check_key(prefix)?;
+                if prefix.len() > PREFIX_LEN_MAX {
+                    return Err(invalid(format!("the prefix is longer than {PREFIX_LEN_MAX} bytes")));
+                }
                 format!("{prefix}/")
             }
         };

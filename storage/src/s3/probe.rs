@@ -62,25 +62,29 @@ impl S3Cold {
                 "of {RACERS} that raced for a name, {} were told that it is theirs",
                 winners.len()
             );
-            return Err(self.unfit(&told));
+            return Err(self.overwrites(&told));
         }
         match self.put_if_absent(key, vec![Bytes::from_static(b"too late")]).await {
             Err(ColdError::Exists) => {}
-            Ok(()) => return Err(self.unfit("a name that was taken could be written again")),
+            Ok(()) => return Err(self.overwrites("a name that was taken could be written again")),
             Err(error) => return Err(error),
         }
         match self.list(key, None, 10).await?.iter().any(|listed| listed == key) {
             true => Ok(()),
-            false => Err(self.unfit("what was written is not listed")),
+            false => Err(self.unfit("it does not list what was written just now")),
         }
     }
 
     fn unfit(&self, because: &str) -> ColdError {
         let told = format!(
-            "the store at {} must not be used: it does not keep to `If-None-Match: *` ({because}), so that nodes could \
-             overwrite each other's objects; use one that does (docs/cold.md)",
+            "the store at {} must not be used: {because}; use one that does what docs/cold.md says",
             self.place.endpoint
         );
         ColdError::Io(io::Error::new(io::ErrorKind::Unsupported, told))
+    }
+
+    /// The reason that makes nodes overwrite each other's objects.
+    fn overwrites(&self, because: &str) -> ColdError {
+        self.unfit(&format!("it does not keep to `If-None-Match: *` ({because})"))
     }
 }
