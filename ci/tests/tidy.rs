@@ -155,6 +155,16 @@ fn only_the_rocks_file_names_rocksdb() {
 }
 
 #[test]
+fn only_the_s3_folder_names_the_aws_sdk() {
+    only_in(
+        &["node", "net", "storage"],
+        &["aws_"],
+        &["storage/src/s3/"],
+        "use the seam Cold",
+    );
+}
+
+#[test]
 fn the_product_does_not_know_that_it_is_simulated() {
     only_in(
         &["node", "storage", "net"],
@@ -207,6 +217,7 @@ fn a_lint_against_nondeterminism_is_lifted_only_in_the_production_side_of_a_seam
         "net/src/conn.rs",
         "storage/src/local/",
         "storage/src/rocks",
+        "storage/src/s3/client.rs",
         "node/src/main.rs",
         "node/src/cli/",
     ];
