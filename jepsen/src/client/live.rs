@@ -81,7 +81,14 @@ impl Client {
         let mut foreign = (base64 != (format == Format::Bytes)).then(|| format!("events in base64: {base64}"));
         let (mut heard, mut heard_ns): (Option<Seen>, _) = (None, 0);
         let mut data = Vec::new();
+        let first_by_ns = self.transport.now_ns() + self.deadline.as_nanos() as u64;
         loop {
+            // The first event may take as long as any answer: what is old comes from afar.
+            let until_ns = if heard.is_some() {
+                until_ns
+            } else {
+                until_ns.max(first_by_ns)
+            };
             let left_ns = until_ns.saturating_sub(self.transport.now_ns());
             let piece = body.next(Duration::from_nanos(left_ns)).await;
             let (bytes, over) = match piece {

@@ -152,6 +152,16 @@ impl Traffic {
     }
 }
 
+/// A block that somebody wants.
+enum Block {
+    /// It is in memory.
+    Here(Bytes),
+    /// It is being fetched since just now.
+    Asked(Coming),
+    /// It is being fetched for somebody else, for some time.
+    Joined(Coming),
+}
+
 type Coming = Shared<BoxFuture<'static, Result<Bytes, ColdReadError>>>;
 
 /// The cold store as the node uses it.
@@ -265,9 +275,9 @@ impl Store {
         let block = self.options.block_bytes.max(1);
         let numbers = range.start / block..=range.end.saturating_sub(1).max(range.start) / block;
         let (first, last) = (*numbers.start(), *numbers.end());
-        let coming: Vec<Coming> = numbers.map(|number| self.block(key, number)).collect();
-        let mut blocks = Vec::with_capacity(coming.len());
-        for found in join_all(coming).await {
+        let whole: Vec<_> = numbers.map(|number| self.whole_block(key, number)).collect();
+        let mut blocks = Vec::with_capacity(whole.len());
+        for found in join_all(whole).await {
             blocks.push(found?);
         }
         let goes_on = blocks
@@ -294,6 +304,22 @@ impl Store {
         Ok(whole.freeze())
     }
 
+    /// A block. Who joins others that wait for it may join them when their patience is almost at its end: then it is asked
+    /// for once more, with a patience of one's own.
+    async fn whole_block(self: &Arc<Self>, key: &Arc<str>, number: u64) -> Result<Bytes, ColdReadError> {
+        match self.block(key, number) {
+            Block::Here(bytes) => Ok(bytes),
+            Block::Asked(coming) => coming.await,
+            Block::Joined(coming) => match coming.await {
+                Err(ColdReadError::Unreachable { .. }) => match self.block(key, number) {
+                    Block::Here(bytes) => Ok(bytes),
+                    Block::Asked(coming) | Block::Joined(coming) => coming.await,
+                },
+                found => found,
+            },
+        }
+    }
+
     /// Whether somebody has just read what comes before this block.
     fn reads_on(&self, key: &Arc<str>, number: u64) -> bool {
         let before = |number| BlockId {
@@ -313,8 +339,7 @@ impl Store {
                 let mut state = self.state();
                 state.coming.contains_key(&id) || state.cache.get(&id).is_some()
             };
-            if !known {
-                let coming = self.block(key, number);
+            if !known && let Block::Asked(coming) = self.block(key, number) {
                 drop(rt::spawn("cold read-ahead", async move {
                     // Who wants it finds it, or asks again.
                     let _ahead = coming.await;
@@ -324,7 +349,7 @@ impl Store {
     }
 
     /// A block, from memory, or as it comes for somebody else, or as it comes for us.
-    fn block(self: &Arc<Self>, key: &Arc<str>, number: u64) -> Coming {
+    fn block(self: &Arc<Self>, key: &Arc<str>, number: u64) -> Block {
         let id = BlockId {
             key: key.clone(),
             number,
@@ -332,10 +357,10 @@ impl Store {
         let mut state = self.state();
         if let Some(bytes) = state.cache.get(&id) {
             count(&self.traffic.hits, 1);
-            return std::future::ready(Ok(bytes)).boxed().shared();
+            return Block::Here(bytes);
         }
         if let Some(coming) = state.coming.get(&id) {
-            return coming.clone();
+            return Block::Joined(coming.clone());
         }
         let (store, wanted) = (self.clone(), id.clone());
         let fetching = async move {
@@ -351,7 +376,7 @@ impl Store {
         };
         let coming = fetching.boxed().shared();
         state.coming.insert(id, coming.clone());
-        coming
+        Block::Asked(coming)
     }
 
     fn forget(&self, key: &Arc<str>, range: &Range<u64>) {

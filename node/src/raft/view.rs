@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
 use net::rt;
 use storage::journal::{Journal, JournalError, Position};
 
@@ -15,6 +16,9 @@ use crate::stream::{BlobRow, BucketRow, Offset, StreamName, StreamRow};
 
 /// Chunks looked up at once.
 const CHUNKS: usize = 64;
+
+/// Chunks fetched at once.
+const AT_ONCE: usize = 16;
 
 /// Bytes returned at once, about; one chunk more at most.
 const READ_BYTES: u64 = 1 << 20;
@@ -195,8 +199,12 @@ impl GroupView {
             let machine = self.machine.clone();
             let fetching = async move {
                 let mut pieces = Vec::with_capacity(found.len());
-                for lying in found {
-                    let piece = machine.fetch(&lying.chunk).await?;
+                // What is in the cold store may be in as many objects, each far away.
+                let mut coming = stream::iter(found)
+                    .map(async |lying| (machine.fetch(&lying.chunk).await, lying))
+                    .buffered(AT_ONCE);
+                while let Some((piece, lying)) = coming.next().await {
+                    let piece = piece?;
                     let skip = from.0.saturating_sub(lying.start) as usize;
                     let keep = (lying.end.min(to.0) - lying.start) as usize;
                     pieces.push(piece.slice(skip..keep));

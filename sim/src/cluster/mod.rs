@@ -66,8 +66,8 @@ impl Shape {
         cold.object = 64 << 10;
         cold.sweep_every = Duration::from_millis(700);
         cold.grace = Duration::from_secs(4);
-        cold.cache = 64 << 10;
-        cold.block = 4 << 10;
+        cold.cache = 256 << 10;
+        cold.block = 32 << 10;
         cold.patience = Duration::from_secs(3);
         cold.hedge_after = Duration::from_millis(200);
         self
