@@ -3,6 +3,8 @@
 //! Exit codes: 0 after an orderly end, 1 when the node had to die or a question could not be answered, 2 when it refused
 //! to start. Those of `holdfast stream` are in `node::cli`.
 
+mod s3;
+
 use std::{
     ffi::{OsStr, OsString},
     fs, future,
@@ -15,11 +17,15 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use net::{clock::SystemClock, dice::Dice, rt};
+#[cfg(feature = "s3")]
+use node::config::{S3Addressing, S3Encryption};
 use node::{
     Node, World,
     cli::{Stream, Surroundings},
     config::{ColdBackend, Config, ConfigProblem, LogFormat, Overrides},
 };
+#[cfg(feature = "s3")]
+use storage::s3::{Encryption, S3Cold, S3Options};
 use storage::{
     cold::Cold,
     disk::Disk,
@@ -292,7 +298,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::refused)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::refused)?;
     let drain = config.server.drain;
-    let world = world(&config)?;
+    let world = world(&config).await?;
     let node = Node::start(config.clone(), world).await.map_err(Failure::refused)?;
     greet(&config, &node);
     let died = tokio::select! {
@@ -327,7 +333,7 @@ async fn second(terminate: &mut tokio::signal::unix::Signal, interrupt: &mut tok
 }
 
 /// This machine: files and RocksDB in the data directory, its clock, and chance of its own.
-fn world(config: &Config) -> Result<World, Failure> {
+async fn world(config: &Config) -> Result<World, Failure> {
     let folder = Path::new(&config.server.data_dir);
     // Locked before anything in it is touched.
     let disk = LocalDisk::open(folder).map_err(Failure::refused)?;
@@ -352,7 +358,7 @@ fn world(config: &Config) -> Result<World, Failure> {
         ColdBackend::Local => Some(Arc::new(
             LocalCold::open(folder.join("cold")).map_err(Failure::refused)?,
         )),
-        ColdBackend::S3 => return Err(Failure::refused("cold.backend \"s3\" is not there yet: use \"none\"")),
+        ColdBackend::S3 => Some(s3::bucket(&config.s3).await?),
     };
     let disk: Arc<dyn Disk> = Arc::new(disk);
     Ok(World {

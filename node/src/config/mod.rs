@@ -20,7 +20,7 @@ use layer::Draft;
 pub use problem::{ConfigProblem, Place};
 pub use section::{
     Cache, CacheScope, Cluster, Cold, ColdBackend, DEFAULT_GROUPS, Http, Index, Journal, Log, LogFormat, OnSnapshot,
-    Raft, Server, WriteRouting,
+    Raft, S3, S3Addressing, S3Encryption, Server, WriteRouting,
 };
 
 /// The version of the file's format.
@@ -47,6 +47,8 @@ pub struct Config {
     pub cache: Cache,
     /// Where old bytes go.
     pub cold: Cold,
+    /// The bucket of an S3 store.
+    pub s3: S3,
     /// What the node tells its operator.
     pub log: Log,
 }
@@ -63,6 +65,7 @@ impl Default for Config {
             index: Index::default(),
             cache: Cache::default(),
             cold: Cold::default(),
+            s3: S3::default(),
             log: Log::default(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::section::ColdBackend;
+use super::section::{ColdBackend, S3Encryption};
 use super::setting::{Kind, SETTINGS};
 use super::unit::{KIB, show_size, show_time};
 use super::{Cluster, Config};
@@ -194,7 +194,8 @@ fn cold(config: &Config, note: &mut impl FnMut(&'static str, String)) {
                            everything";
             note("cold.backend", message.to_owned());
         }
-        ColdBackend::None | ColdBackend::Local | ColdBackend::S3 => {}
+        ColdBackend::S3 => s3(config, note),
+        ColdBackend::None | ColdBackend::Local => {}
     }
     let cold = &config.cold;
     if cold.hot_max <= cold.hot_group {
@@ -203,6 +204,39 @@ fn cold(config: &Config, note: &mut impl FnMut(&'static str, String)) {
             "cold.hot_max",
             format!("is {is}: more than cold.hot_group ({group}), or appends are refused before anything moves"),
         );
+    }
+}
+
+fn s3(config: &Config, note: &mut impl FnMut(&'static str, String)) {
+    let s3 = &config.s3;
+    if s3.bucket.is_none() {
+        let message = "is missing: cold.backend is \"s3\", so write the name of the bucket under [s3]";
+        note("s3.bucket", message.to_owned());
+    }
+    match (&s3.access_key_id, &s3.secret_access_key) {
+        (Some(_), None) => note(
+            "s3.secret_access_key",
+            "is missing: an access key has an id and a secret, so give both, or neither for the standard chain"
+                .to_owned(),
+        ),
+        (None, Some(_)) => note(
+            "s3.access_key_id",
+            "is missing: an access key has an id and a secret, so give both, or neither for the standard chain"
+                .to_owned(),
+        ),
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    if s3
+        .secret_access_key
+        .as_deref()
+        .is_some_and(|secret| !secret.starts_with('$'))
+    {
+        let message = "stands in the open: write \"$NAME\", and the secret into the environment variable NAME";
+        note("s3.secret_access_key", message.to_owned());
+    }
+    if (s3.encryption == S3Encryption::Kms) != s3.kms_key.is_some() {
+        let message = "goes with s3.encryption = \"kms\": give both or neither";
+        note("s3.kms_key", message.to_owned());
     }
 }
 

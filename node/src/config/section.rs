@@ -389,6 +389,84 @@ impl ColdBackend {
     }
 }
 
+/// `[s3]`: the bucket, where `cold.backend` is "s3". A text that begins with `$` is the name of an environment variable, and
+/// what that holds is meant; if there is none, the node does not start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3 {
+    /// The bucket. It must be there. Default none; needed with `cold.backend = "s3"`.
+    pub bucket: Option<String>,
+    /// What the names of all objects begin with. Default none: several clusters may share a bucket, for each has a number
+    /// of its own in the names.
+    pub prefix: Option<String>,
+    /// The region, as in "eu-central-1". Default none: what the environment of the AWS tools says.
+    pub region: Option<String>,
+    /// Where the store is, as in "https://s3.example.org:9000", if it is not AWS's own. Default none.
+    pub endpoint: Option<String>,
+    /// How the bucket is named in requests: "host" (bucket.host/key) or "path" (host/bucket/key), which most stores other
+    /// than AWS want. Default "host".
+    pub addressing: S3Addressing,
+    /// The id of the access key. Default none: the standard chain of the AWS tools (variables, profile, instance role).
+    pub access_key_id: Option<String>,
+    /// The secret of the access key, as in "$HOLDFAST_SECRET". Default none.
+    pub secret_access_key: Option<String>,
+    /// A file of PEM certificates to trust instead of the system's. Default none.
+    pub ca_file: Option<String>,
+    /// How the store encrypts objects: "bucket" as the bucket says, "aes256" (SSE-S3), or "kms" (SSE-KMS, with `kms_key`).
+    /// Default "bucket".
+    pub encryption: S3Encryption,
+    /// The id or ARN of the key for "kms". Default none.
+    pub kms_key: Option<String>,
+    /// How long to wait for a connection. Default 5s, 10ms to 10m.
+    pub connect_timeout: Duration,
+    /// How long one attempt may take until its answer begins. Default 30s, 10ms to 10m.
+    pub attempt_timeout: Duration,
+    /// How long a request may take with all its attempts. Default 2m, 10ms to 1h.
+    pub operation_timeout: Duration,
+    /// How often a request is sent at most. Default 3, 1 to 100.
+    pub attempts: u64,
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self {
+            bucket: None,
+            prefix: None,
+            region: None,
+            endpoint: None,
+            addressing: S3Addressing::Host,
+            access_key_id: None,
+            secret_access_key: None,
+            ca_file: None,
+            encryption: S3Encryption::Bucket,
+            kms_key: None,
+            connect_timeout: Duration::from_secs(5),
+            attempt_timeout: Duration::from_secs(30),
+            operation_timeout: Duration::from_secs(120),
+            attempts: 3,
+        }
+    }
+}
+
+/// How a bucket is named in requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum S3Addressing {
+    /// In the name of the host.
+    Host,
+    /// In the path.
+    Path,
+}
+
+/// How a store encrypts what it writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum S3Encryption {
+    /// As the bucket says.
+    Bucket,
+    /// With keys of the store's own.
+    Aes256,
+    /// With a key of its key management.
+    Kms,
+}
+
 /// `[log]`: what the node tells its operator, on standard error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::section::{CacheScope, ColdBackend, LogFormat, OnSnapshot, WriteRouting};
+use super::section::{CacheScope, ColdBackend, LogFormat, OnSnapshot, S3, S3Addressing, S3Encryption, WriteRouting};
 use super::unit::{GIB, KIB, MIB};
 use super::{Config, VERSION};
 
@@ -96,6 +96,12 @@ macro_rules! setting {
         Setting {
             key: $key,
             kind: Kind::Text { get: |c| Some(&c.$section.$field), set: |c, v| c.$section.$field = v },
+        }
+    };
+    ($key:literal, option $section:ident.$field:ident) => {
+        Setting {
+            key: $key,
+            kind: Kind::Text { get: |c| c.$section.$field.as_deref(), set: |c, v| c.$section.$field = Some(v) },
         }
     };
     ($key:literal, choice $section:ident.$field:ident, [$($word:literal => $variant:path),+]) => {
@@ -235,6 +241,21 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!("cold.read_ahead", number cold.read_ahead, 0, 64),
     setting!("cold.patience", time cold.patience, ms(100), secs(600)),
     setting!("cold.hedge_after", time cold.hedge_after, ms(10), secs(600)),
+    setting!("s3.bucket", option s3.bucket),
+    setting!("s3.prefix", option s3.prefix),
+    setting!("s3.region", option s3.region),
+    setting!("s3.endpoint", option s3.endpoint),
+    setting!("s3.addressing", choice s3.addressing, ["host" => S3Addressing::Host, "path" => S3Addressing::Path]),
+    setting!("s3.access_key_id", option s3.access_key_id),
+    setting!("s3.secret_access_key", option s3.secret_access_key),
+    setting!("s3.ca_file", option s3.ca_file),
+    setting!("s3.encryption", choice s3.encryption,
+        ["bucket" => S3Encryption::Bucket, "aes256" => S3Encryption::Aes256, "kms" => S3Encryption::Kms]),
+    setting!("s3.kms_key", option s3.kms_key),
+    setting!("s3.connect_timeout", time s3.connect_timeout, ms(10), secs(600)),
+    setting!("s3.attempt_timeout", time s3.attempt_timeout, ms(10), secs(600)),
+    setting!("s3.operation_timeout", time s3.operation_timeout, ms(10), secs(3600)),
+    setting!("s3.attempts", number s3.attempts, 1, 100),
     setting!("log.filter", text log.filter),
     setting!("log.format", choice log.format, ["text" => LogFormat::Text, "json" => LogFormat::Json]),
 ];
@@ -245,9 +266,14 @@ impl Setting {
         format!("{ENV_PREFIX}{}", self.key.replace('.', "_").to_ascii_uppercase())
     }
 
-    /// Whether a configuration has it at all: a node that stands alone has no cluster.
+    /// Whether a configuration has it at all: a node that stands alone has no cluster, and one that moves nothing to S3 no
+    /// bucket.
     pub(super) fn is_in(&self, config: &Config) -> bool {
-        config.cluster.is_some() || self.section().0 != "cluster"
+        match self.section().0 {
+            "cluster" => config.cluster.is_some(),
+            "s3" => config.s3 != S3::default() || config.cold.backend == ColdBackend::S3,
+            _ => true,
+        }
     }
 
     /// The section, and the name in it. The version stands before all sections.

@@ -393,7 +393,21 @@ fn a_cold_folder_may_be_named_before_anything_moves_there() {
           keeps everything"
         ]
     );
-    assert_eq!(said_to("[cold]\nbackend = \"s3\""), [""; 0]);
+    assert_eq!(said_to("[cold]\nbackend = \"s3\"\n[s3]\nbucket = \"b\""), [""; 0]);
+    for (lines, key) in [
+        ("", "s3.bucket"),
+        ("bucket = \"b\"\naccess_key_id = \"a\"", "s3.secret_access_key"),
+        ("bucket = \"b\"\nsecret_access_key = \"$A\"", "s3.access_key_id"),
+        (
+            "bucket = \"b\"\naccess_key_id = \"a\"\nsecret_access_key = \"open\"",
+            "$NAME",
+        ),
+        ("bucket = \"b\"\nencryption = \"kms\"", "s3.kms_key"),
+        ("bucket = \"b\"\nkms_key = \"k\"", "s3.kms_key"),
+    ] {
+        let said = said_to(&format!("[cold]\nbackend = \"s3\"\n[s3]\n{lines}"));
+        assert!(said.len() == 1 && said[0].contains(key), "{lines}: {said:?}");
+    }
     assert!(said_to("[cold]\nhot_group = \"9GiB\"")[0].contains("cold.hot_max"));
 }
 
