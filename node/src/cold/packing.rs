@@ -9,6 +9,9 @@ use crate::stream::{MovedRun, Offset};
 /// The longest run: what is read, and verified, at once.
 const RUN_BYTES: u64 = 256 << 10;
 
+/// A chunk, and one past its last byte as an offset of its stream.
+pub(crate) type Placed = (Offset, Chunk);
+
 /// An object that is being filled.
 #[derive(Debug, Default)]
 pub(crate) struct Filling {
@@ -29,7 +32,7 @@ impl Filling {
     }
 
     /// Adds chunks of a stream that follow each other, as one run, and their bytes.
-    pub(crate) fn add(&mut self, incarnation: u64, run: &[(Offset, Chunk)], pieces: Vec<Bytes>) {
+    pub(crate) fn add(&mut self, incarnation: u64, run: &[Placed], pieces: Vec<Bytes>) {
         let Some(((first_end, first), (end, _))) = run.first().zip(run.last()) else {
             return;
         };
@@ -78,7 +81,7 @@ impl Filling {
 }
 
 /// The first chunks, as many as make a run, and the rest; nothing if there are none.
-pub(crate) fn next_run(chunks: &[(Offset, Chunk)]) -> Option<(&[(Offset, Chunk)], &[(Offset, Chunk)])> {
+pub(crate) fn next_run(chunks: &[Placed]) -> Option<(&[Placed], &[Placed])> {
     let mut bytes = 0;
     let most = chunks.iter().position(|(_, chunk)| {
         bytes += u64::from(chunk.len);
@@ -95,7 +98,7 @@ mod tests {
     use super::*;
     use crate::keys::Place;
 
-    fn chunk(end: u64, len: u32) -> (Offset, Chunk) {
+    fn chunk(end: u64, len: u32) -> Placed {
         let place = Place::Journal(Position {
             segment: 1,
             offset: end,

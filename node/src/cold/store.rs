@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -168,12 +168,13 @@ type Coming = Shared<BoxFuture<'static, Result<Bytes, ColdReadError>>>;
 pub struct Store {
     seam: Arc<dyn Cold>,
     options: Options,
-    cluster: OnceLock<u128>,
     state: Mutex<State>,
     traffic: Traffic,
 }
 
 struct State {
+    /// Of which cluster the objects are, once that is known.
+    cluster: Option<u128>,
     cache: Cache,
     /// Blocks that somebody is fetching.
     coming: BTreeMap<BlockId, Coming>,
@@ -188,13 +189,13 @@ impl Store {
     #[must_use]
     pub fn new(seam: Arc<dyn Cold>, options: Options) -> Self {
         let state = State {
+            cluster: None,
             cache: Cache::new(options.cache_bytes),
             coming: BTreeMap::new(),
         };
         Self {
             seam,
             options,
-            cluster: OnceLock::new(),
             state: Mutex::new(state),
             traffic: Traffic::default(),
         }
@@ -202,13 +203,13 @@ impl Store {
 
     /// Says of which cluster the objects are. The first word counts.
     pub fn of_cluster(&self, cluster: u128) {
-        let _first = self.cluster.set(cluster);
+        self.state().cluster.get_or_insert(cluster);
     }
 
     /// Of which cluster the objects are, once that is known.
     #[must_use]
     pub fn cluster(&self) -> Option<u128> {
-        self.cluster.get().copied()
+        self.state().cluster
     }
 
     /// What went to and fro.
