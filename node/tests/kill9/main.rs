@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `single` | one process, killed again and again in the middle of appends |
 //! | `three` | three processes from three files: any order, rolling kills, two at once, all at once |
+//! | `old_bytes` | one process and three whose old bytes move to a folder, or to a bucket |
 //! | `refusals` | directories and files that a node must refuse, with a sentence that helps |
 //! | `process` | how processes are started and killed |
 //! | `workload` | who writes what, and what must be found afterwards |
@@ -12,6 +13,10 @@
     reason = "this stands outside of the node: real files, real processes"
 )]
 
+#[cfg(feature = "s3")]
+#[path = "../../../storage/tests/s3/moto.rs"]
+mod moto;
+mod old_bytes;
 mod process;
 mod refusals;
 mod single;

@@ -46,6 +46,7 @@ impl Server {
         let child = Command::new(env!("CARGO_BIN_EXE_holdfast"))
             .args(&self.arguments)
             .env("HOLDFAST_LOG_FILTER", "info,openraft=warn")
+            .env("KILL9_SECRET", "secret")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -11,6 +11,11 @@ use super::{
 
 /// Three nodes that name each other, none started.
 fn cluster(folder: &Path) -> [Server; 3] {
+    cluster_with(folder, "")
+}
+
+/// The same, with more in their files.
+pub(crate) fn cluster_with(folder: &Path, more: &str) -> [Server; 3] {
     let authorities: [String; 3] = free_authorities();
     [0, 1, 2].map(|at| {
         let (own, id) = (&authorities[at], at + 1);
@@ -19,7 +24,7 @@ fn cluster(folder: &Path) -> [Server; 3] {
         let config = format!(
             "version = 1\n\
              [server]\nnode_id = {id}\nlisten = {own:?}\nadvertise = {own:?}\ndata_dir = {data:?}\n\
-             [cluster]\nname = \"kill9\"\nbootstrap_node_id = 1\nroutes = {routes:?}\ngroups = 4\n"
+             [cluster]\nname = \"kill9\"\nbootstrap_node_id = 1\nroutes = {routes:?}\ngroups = 4\n{more}"
         );
         let file = folder.join(format!("node{id}.toml"));
         fs::write(&file, config).unwrap();

@@ -56,6 +56,7 @@ impl Shape {
         config.journal.queue = 512 << 10;
         // Readers must go where the bytes are.
         config.cache.tail = 8 << 10;
+        config.s3.bucket = Some("sim".into());
         let cold = &mut config.cold;
         cold.backend = ColdBackend::S3;
         cold.hot_age = Duration::from_millis(1500);
