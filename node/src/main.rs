@@ -17,15 +17,11 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use net::{clock::SystemClock, dice::Dice, rt};
-#[cfg(feature = "s3")]
-use node::config::{S3Addressing, S3Encryption};
 use node::{
     Node, World,
     cli::{Stream, Surroundings},
     config::{ColdBackend, Config, ConfigProblem, LogFormat, Overrides},
 };
-#[cfg(feature = "s3")]
-use storage::s3::{Encryption, S3Cold, S3Options};
 use storage::{
     cold::Cold,
     disk::Disk,

@@ -14,6 +14,7 @@
 )]
 
 #[cfg(feature = "s3")]
+#[expect(dead_code, reason = "TLS is tested where the backend is")]
 #[path = "../../../storage/tests/s3/moto.rs"]
 mod moto;
 mod old_bytes;
