@@ -1,22 +1,17 @@
 //! The bucket that the configuration names, ready to be used as the cold store.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use node::config::S3;
-use storage::cold::Cold;
+use net::rt;
+use node::config::{S3, S3Addressing, S3Encryption};
+use storage::{
+    cold::Cold,
+    s3::{Encryption, S3Cold, S3Options},
+};
 
 use crate::Failure;
 
-#[cfg(feature = "s3")]
-use {
-    net::rt,
-    node::config::{S3Addressing, S3Encryption},
-    std::path::PathBuf,
-    storage::s3::{Encryption, S3Cold, S3Options},
-};
-
 /// The bucket of an S3 store, after it was seen that puts which must not overwrite do not.
-#[cfg(feature = "s3")]
 pub(crate) async fn bucket(s3: &S3) -> Result<Arc<dyn Cold>, Failure> {
     let text = |key: &str, text: &Option<String>| text.as_deref().map(|text| resolved(key, text)).transpose();
     let options = S3Options {
@@ -45,16 +40,7 @@ pub(crate) async fn bucket(s3: &S3) -> Result<Arc<dyn Cold>, Failure> {
     Ok(Arc::new(cold))
 }
 
-/// The same where S3 was left out.
-#[cfg(not(feature = "s3"))]
-pub(crate) async fn bucket(_: &S3) -> Result<Arc<dyn Cold>, Failure> {
-    Err(Failure::refused(
-        "this holdfast was built without S3: build it with `--features real,s3`, or set another `cold.backend`",
-    ))
-}
-
 /// A text of the configuration; if it begins with `$`, what the variable of that name holds.
-#[cfg(feature = "s3")]
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 fn resolved(key: &str, text: &str) -> Result<String, Failure> {
     let Some(name) = text.strip_prefix('$') else {

@@ -13,7 +13,6 @@
     reason = "this stands outside of the node: real files, real processes"
 )]
 
-#[cfg(feature = "s3")]
 #[expect(dead_code, reason = "TLS is tested where the backend is")]
 #[path = "../../../storage/tests/s3/moto.rs"]
 mod moto;

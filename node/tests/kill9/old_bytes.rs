@@ -83,7 +83,6 @@ fn old_bytes_of_one_process_move_to_a_folder_through_all_its_deaths() {
     });
 }
 
-#[cfg(feature = "s3")]
 mod in_a_bucket {
     use super::*;
     use crate::{moto::Moto, three::cluster_with};
