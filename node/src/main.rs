@@ -366,6 +366,20 @@ async fn world(config: &Config) -> Result<World, Failure> {
     })
 }
 
+/// A text of the configuration; if it begins with `$`, what the variable of that name holds.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+fn resolved(key: &str, text: &str) -> Result<String, Failure> {
+    let Some(name) = text.strip_prefix('$') else {
+        return Ok(text.to_owned());
+    };
+    match std::env::var(name) {
+        Ok(value) if !value.is_empty() => Ok(value),
+        _ => Err(Failure::refused(format!(
+            "{key} is the environment variable {name}, which is not set: set it, or write another text"
+        ))),
+    }
+}
+
 /// A few lines for whoever started this.
 fn greet(config: &Config, node: &Node) {
     let address = node.address();

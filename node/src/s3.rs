@@ -9,7 +9,7 @@ use storage::{
     s3::{Encryption, S3Cold, S3Options},
 };
 
-use crate::Failure;
+use crate::{Failure, resolved};
 
 /// The bucket of an S3 store, after it was seen that puts which must not overwrite do not.
 pub(crate) async fn bucket(s3: &S3) -> Result<Arc<dyn Cold>, Failure> {
@@ -38,18 +38,4 @@ pub(crate) async fn bucket(s3: &S3) -> Result<Arc<dyn Cold>, Failure> {
         .await
         .map_err(Failure::refused)?;
     Ok(Arc::new(cold))
-}
-
-/// A text of the configuration; if it begins with `$`, what the variable of that name holds.
-#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
-fn resolved(key: &str, text: &str) -> Result<String, Failure> {
-    let Some(name) = text.strip_prefix('$') else {
-        return Ok(text.to_owned());
-    };
-    match std::env::var(name) {
-        Ok(value) if !value.is_empty() => Ok(value),
-        _ => Err(Failure::refused(format!(
-            "{key} is the environment variable {name}, which is not set: set it, or write another text"
-        ))),
-    }
 }
