@@ -109,12 +109,13 @@ impl Round<'_> {
             if due.is_empty() {
                 return Ok(());
             }
-            let mut filling = Filling::default();
+            let (mut filling, before) = (Filling::default(), self.counting.next);
             for incarnation in due {
                 self.fill(&view, incarnation, &mut filling).await?;
             }
             self.empty(&mut filling).await?;
-            if self.core.groups.leader(self.group) != Lead::Here {
+            // If nothing could move, it is damaged here, or just going: the next look is soon enough.
+            if self.counting.next == before || self.core.groups.leader(self.group) != Lead::Here {
                 return Ok(());
             }
         }

@@ -113,6 +113,41 @@ impl Cluster {
         leaders.into_iter().map(|leader| leader.map(|(_, id)| id)).collect()
     }
 
+    /// How far the foremost replica of each group has applied.
+    #[must_use]
+    pub fn foremost(&self) -> BTreeMap<u32, u64> {
+        let mut foremost: BTreeMap<u32, u64> = BTreeMap::new();
+        for node in self.0.machines.iter().filter_map(|machine| machine.node()) {
+            for status in node.groups().status() {
+                let applied = status.applied.map_or(0, |at| at.index);
+                let known = foremost.entry(status.group).or_default();
+                *known = applied.max(*known);
+            }
+        }
+        foremost
+    }
+
+    /// What keeps the cluster from being whole while clients are at work, in words: as [`Cluster::pending`], but a replica
+    /// need only have applied so much. Under load over a long line, one is always an entry behind another.
+    #[must_use]
+    pub fn pending_up_to(&self, marks: &BTreeMap<u32, u64>) -> Option<String> {
+        let pending = self.unserved();
+        pending.or_else(|| {
+            for machine in &self.0.machines {
+                for status in machine.node()?.groups().status() {
+                    let (mark, at) = (marks.get(&status.group), status.applied.map_or(0, |at| at.index));
+                    if mark.is_none_or(|mark| at < *mark) {
+                        let (id, group) = (machine.id, status.group);
+                        return Some(format!(
+                            "group {group}: n{id} has applied {at}, and another {mark:?} before"
+                        ));
+                    }
+                }
+            }
+            None
+        })
+    }
+
     /// What keeps the cluster from being whole, in words; `None` once every node runs, every group has one leader, and
     /// all replicas have applied the same.
     #[must_use]
@@ -120,15 +155,11 @@ impl Cluster {
         /// A node, how far it has applied, and what came out.
         type Applied = (u32, Option<(u64, u64)>, u64);
         let mut applied: BTreeMap<u32, Applied> = BTreeMap::new();
+        if let Some(pending) = self.unserved() {
+            return Some(pending);
+        }
         for machine in &self.0.machines {
-            let Some(node) = machine.node() else {
-                return Some(format!("n{} does not run", machine.id));
-            };
-            let seen = node.groups().status();
-            if seen.len() < self.0.shape.groups as usize {
-                return Some(format!("n{} has not started all groups", machine.id));
-            }
-            for status in seen {
+            for status in machine.node()?.groups().status() {
                 let (group, at, digest) = (status.group, status.applied.map(place), status.digest);
                 let (first, there, theirs) = *applied.entry(group).or_insert((machine.id, at, digest));
                 if (there, theirs) != (at, digest) {
@@ -137,6 +168,19 @@ impl Cluster {
                         machine.id
                     ));
                 }
+            }
+        }
+        None
+    }
+
+    /// The first node that does not run, or group that has no leader, in words.
+    fn unserved(&self) -> Option<String> {
+        for machine in &self.0.machines {
+            let Some(node) = machine.node() else {
+                return Some(format!("n{} does not run", machine.id));
+            };
+            if node.groups().status().len() < self.0.shape.groups as usize {
+                return Some(format!("n{} has not started all groups", machine.id));
             }
         }
         let leaders = self.leaders();
