@@ -222,3 +222,31 @@ fn a_node_whose_old_bytes_have_moved_does_not_start_without_the_cold_store() {
         assert!(refused.contains("cold.backend"), "{refused}");
     });
 }
+
+#[test]
+fn when_nothing_moves_and_the_journal_is_full_appends_are_refused_until_something_does() {
+    run(async {
+        let store = store();
+        let set_up = |node: &mut Node| {
+            node.cold = Some(store.clone());
+            node.settings.hot_max = 2500;
+        };
+        let (_, groups) = alone_as(set_up).await;
+        let body = [7; 1000];
+        for stored in [create("a", &body), append("a", &body), append("a", &body)] {
+            assert!(is_stored(&groups.propose(0, stored, soon()).await));
+        }
+        let refused = groups.propose(0, append("a", &body), soon()).await;
+        assert_eq!(refused, Err(ProposeError::ColdBehind));
+        // What stores nothing goes on.
+        let other = groups.propose(0, create("b", b""), soon()).await;
+        assert!(is_stored(&other), "{other:?}");
+        let object = ObjectId {
+            term: term(&groups),
+            sequence: 0,
+        };
+        move_all(&groups, &store, object).await;
+        assert!(is_stored(&groups.propose(0, append("a", &body), soon()).await));
+        groups.shutdown().await;
+    });
+}
