@@ -340,11 +340,9 @@ impl Store {
                 let mut state = self.state();
                 state.coming.contains_key(&id) || state.cache.get(&id).is_some()
             };
-            if !known && let Block::Asked(coming) = self.block(key, number) {
-                drop(rt::spawn("cold read-ahead", async move {
-                    // Who wants it finds it, or asks again.
-                    let _ahead = coming.await;
-                }));
+            if !known {
+                // It comes by itself; who wants it finds it, or joins.
+                let _ahead = self.block(key, number);
             }
         }
     }
@@ -365,7 +363,6 @@ impl Store {
         }
         let (store, wanted) = (self.clone(), id.clone());
         let fetching = async move {
-            // If whoever asks first gives up, those that wait with him go on.
             let start = wanted.number * store.options.block_bytes;
             let found = store.get(&wanted.key, start..start + store.options.block_bytes).await;
             let mut state = store.state();
@@ -377,6 +374,10 @@ impl Store {
         };
         let coming = fetching.boxed().shared();
         state.coming.insert(id, coming.clone());
+        drop(state);
+        // A task of its own, as long as its patience: whoever gives up neither stops those that wait with him nor leaves
+        // behind what nobody drives.
+        drop(rt::spawn("cold fetch", coming.clone().map(drop)));
         Block::Asked(coming)
     }
 
