@@ -15,6 +15,7 @@
 //! | [`config`], [`world`] | what is a node told, and what is it handed? |
 //! | [`keys`] | how is the index laid out? |
 //! | [`cold`] | how do old bytes leave the node, and come back to readers? |
+//! | [`restore`] | how does a cluster come back that lost all its nodes? |
 //!
 //! A node is a value: several live in one process, as in the simulator. It takes files, time and chance from its
 //! [`World`], sockets and tasks from [`net::rt`], and does not know whether they are real.
@@ -36,6 +37,7 @@ pub mod peer;
 pub mod raft;
 pub mod read;
 mod renew;
+pub mod restore;
 mod snapshot;
 mod start;
 pub mod stream;

@@ -3,6 +3,7 @@
 //! Exit codes: 0 after an orderly end, 1 when the node had to die or a question could not be answered, 2 when it refused
 //! to start. Those of `holdfast stream` are in `node::cli`.
 
+mod backup;
 mod s3;
 
 use std::{
@@ -55,12 +56,24 @@ enum Command {
     /// Looks at journals.
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// Makes an empty data directory that of the node that brings back a lost cluster from its bucket.
+    Restore(backup::Restore),
+    /// Looks at what a cluster has written down in its bucket.
+    #[command(subcommand)]
+    Backup(backup::Backup),
     /// Prints the version.
     Version,
 }
 
 #[derive(Args)]
 struct Serve {
+    #[command(flatten)]
+    settings: SettingsGiven,
+}
+
+/// What every command that concerns a node is told.
+#[derive(Args)]
+struct SettingsGiven {
     /// A TOML file with the configuration.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -136,6 +149,8 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Stream(wanted) => return stream(wanted),
         Command::Serve(flags) => serve(flags),
+        Command::Restore(flags) => backup::restore(flags),
+        Command::Backup(backup::Backup::Verify(flags)) => backup::verify(flags),
         Command::Config(ConfigCommand::Check { file }) => check(&file),
         Command::Journal(JournalCommand::Inspect { dir, json, segment }) => look(&dir, json, segment),
         Command::Version => {
@@ -214,14 +229,21 @@ fn look(dir: &Path, json: bool, segment: Option<u64>) -> Result<(), Failure> {
     }
 }
 
+impl SettingsGiven {
+    /// The configuration in effect.
+    fn config(self) -> Result<Config, Failure> {
+        let overrides = Overrides {
+            node_id: self.node_id,
+            listen: self.listen,
+            advertise: self.advertise,
+            data_dir: self.data_dir,
+        };
+        config(self.config.as_deref(), &overrides)
+    }
+}
+
 fn serve(flags: Serve) -> Result<(), Failure> {
-    let overrides = Overrides {
-        node_id: flags.node_id,
-        listen: flags.listen,
-        advertise: flags.advertise,
-        data_dir: flags.data_dir,
-    };
-    let config = config(flags.config.as_deref(), &overrides)?;
+    let config = flags.settings.config()?;
     tell(&config)?;
     rt::block_on_to_the_last(run(config), LAST)
         .map_err(|error| Failure::refused(format!("no threads to be had: {error}")))?
@@ -333,22 +355,7 @@ async fn world(config: &Config) -> Result<World, Failure> {
     let folder = Path::new(&config.server.data_dir);
     // Locked before anything in it is touched.
     let disk = LocalDisk::open(folder).map_err(Failure::refused)?;
-    let options = rocks::Options {
-        block_cache_bytes: usize::try_from(config.index.block_cache).unwrap_or(usize::MAX),
-        write_buffer_bytes: usize::try_from(config.index.write_buffer).unwrap_or(usize::MAX),
-        ..rocks::Options::default()
-    };
-    let index = RocksIndex::open(&folder.join("index"), &options).map_err(|error| {
-        let what_to_do = match error.kind() {
-            io::ErrorKind::InvalidData => {
-                ". Do not remove the folder `index`, for the journal alone does not hold all of it: put back the one that \
-                 was there when the journal was last written. Without it leave the node stopped and keep its data \
-                 directory: its peers hold every acknowledged record while a majority of them runs"
-            }
-            _ => "",
-        };
-        Failure::refused(format!("the index in {} does not open: {error}{what_to_do}", folder.display()))
-    })?;
+    let index = index(config, &folder.join("index"))?;
     let cold: Option<Arc<dyn Cold>> = match config.cold.backend {
         ColdBackend::None => None,
         ColdBackend::Local => Some(Arc::new(
@@ -363,6 +370,26 @@ async fn world(config: &Config) -> Result<World, Failure> {
         cold,
         clock: Arc::new(SystemClock),
         dice: Dice::from_os(),
+    })
+}
+
+/// RocksDB in a folder.
+fn index(config: &Config, folder: &Path) -> Result<RocksIndex, Failure> {
+    let options = rocks::Options {
+        block_cache_bytes: usize::try_from(config.index.block_cache).unwrap_or(usize::MAX),
+        write_buffer_bytes: usize::try_from(config.index.write_buffer).unwrap_or(usize::MAX),
+        ..rocks::Options::default()
+    };
+    RocksIndex::open(folder, &options).map_err(|error| {
+        let what_to_do = match error.kind() {
+            io::ErrorKind::InvalidData => {
+                ". Do not remove the folder `index`, for the journal alone does not hold all of it: put back the one that \
+                 was there when the journal was last written. Without it leave the node stopped and keep its data \
+                 directory: its peers hold every acknowledged record while a majority of them runs"
+            }
+            _ => "",
+        };
+        Failure::refused(format!("the index in {} does not open: {error}{what_to_do}", folder.display()))
     })
 }
 

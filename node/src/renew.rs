@@ -30,10 +30,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The shortest time between two notes of those who wait for a stream's next bytes.
 const KEEP_EVERY_MIN: Duration = Duration::from_millis(50);
 
-/// Notes under way, one for each stream at most, and who waits for them.
+/// Notes under way, one for each life of a stream at most, and who waits for them.
 #[derive(Default)]
 pub(crate) struct Touches {
-    waiting: Mutex<BTreeMap<StreamName, Vec<oneshot::Sender<Noted>>>>,
+    waiting: Mutex<BTreeMap<Life, Vec<oneshot::Sender<Noted>>>>,
     /// What is kept alive by those who wait for its next bytes.
     kept: Mutex<BTreeMap<StreamName, Weak<Kept>>>,
 }
@@ -58,37 +58,40 @@ impl Drop for Kept {
     }
 }
 
+/// One life of a stream: that an earlier one is over says nothing about this.
+type Life = (StreamName, u64);
+
 /// What became of a note: when the last use was noted, or that there is no such stream.
 type Noted = Result<Option<u64>, String>;
 
 /// The one who sends a note answers all others; if he is dropped on the way, so are they, and one of them goes next.
 struct Sending<'a> {
     touches: &'a Touches,
-    stream: &'a StreamName,
+    life: &'a Life,
 }
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        self.touches.take(self.stream);
+        self.touches.take(self.life);
     }
 }
 
 impl Touches {
     /// Joins those who wait; `None`: nobody has sent a note yet, the caller does.
-    fn join(&self, stream: &StreamName) -> Option<oneshot::Receiver<Noted>> {
+    fn join(&self, life: &Life) -> Option<oneshot::Receiver<Noted>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(others) = waiting.get_mut(stream) {
+        if let Some(others) = waiting.get_mut(life) {
             let (sender, receiver) = oneshot::channel();
             others.push(sender);
             return Some(receiver);
         }
-        waiting.insert(stream.clone(), Vec::new());
+        waiting.insert(life.clone(), Vec::new());
         None
     }
 
-    fn take(&self, stream: &StreamName) -> Vec<oneshot::Sender<Noted>> {
+    fn take(&self, life: &Life) -> Vec<oneshot::Sender<Noted>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.remove(stream).unwrap_or_default()
+        waiting.remove(life).unwrap_or_default()
     }
 }
 
@@ -164,8 +167,9 @@ impl Core {
     }
 
     async fn touch(&self, stream: &StreamName, incarnation: u64, deadline: Instant) -> Noted {
+        let life = (stream.clone(), incarnation);
         loop {
-            if let Some(receiver) = self.touches.join(stream) {
+            if let Some(receiver) = self.touches.join(&life) {
                 match rt::timeout_at(deadline, receiver).await {
                     Ok(Ok(noted)) => return noted,
                     // Whoever sent it hung up: another one does.
@@ -175,7 +179,7 @@ impl Core {
             }
             let sending = Sending {
                 touches: &self.touches,
-                stream,
+                life: &life,
             };
             let noted = match self.repeat(stream, Op::Touch(Touch { incarnation }), deadline).await {
                 Ok(Outcome::Alive { touched_ms, .. }) => Ok(Some(touched_ms)),
@@ -183,7 +187,7 @@ impl Core {
                 Ok(other) => Err(format!("the law answered strangely: {other:?}")),
                 Err(error) => Err(error.to_string()),
             };
-            for reader in sending.touches.take(stream) {
+            for reader in sending.touches.take(&life) {
                 // Whoever hung up does not hear it.
                 drop(reader.send(noted.clone()));
             }
@@ -215,5 +219,24 @@ impl Core {
                 ended => return ended,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_reads_a_new_life_does_not_join_a_note_of_the_one_before() {
+        let touches = Touches::default();
+        let name = StreamName::from_parts("b", "s");
+        let (before, now) = ((name.clone(), 7), (name, 9));
+        assert!(touches.join(&before).is_none(), "the first one sends it");
+        assert!(
+            touches.join(&now).is_none(),
+            "that the life before is over is no answer"
+        );
+        assert!(touches.join(&now).is_some());
+        assert_eq!((touches.take(&before).len(), touches.take(&now).len()), (0, 1));
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     peer::{self, PeerState, Peers},
     raft::{self, Groups},
     renew::Touches,
+    restore::Refounder,
     tail::Tails,
 };
 
@@ -154,13 +155,16 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
     until_the_end(&core, "forks", fork::tend(core.clone()));
     if let Some(store) = core.cold.clone() {
         let chance = world.dice.stream("cold");
-        until_the_end(&core, "cold", cold::tend(core.clone(), store, chance));
+        until_the_end(&core, "cold", cold::tend(core.clone(), store.clone(), chance));
+        if core.config.cold.records() {
+            until_the_end(&core, "owner", watch_owner(core.clone(), store));
+        }
     }
     until_the_end(&core, "balance", balance(core.clone(), world.dice.stream("balance")));
     Ok(Node { core, door })
 }
 
-fn cold_options(config: &Config) -> cold::Options {
+pub(crate) fn cold_options(config: &Config) -> cold::Options {
     let cold = &config.cold;
     cold::Options {
         block_bytes: cold.block,
@@ -184,7 +188,7 @@ fn until_the_end(core: &Arc<Core>, name: &'static str, task: impl Future<Output 
 }
 
 /// What the configuration says about the node's place.
-fn place(config: &Config) -> cluster::Settings {
+pub(crate) fn place(config: &Config) -> cluster::Settings {
     let node_id = config.server.node_id;
     match &config.cluster {
         None => cluster::Settings::alone(node_id, config.advertised(), config.groups()),
@@ -201,10 +205,28 @@ fn place(config: &Config) -> cluster::Settings {
 
 /// Becomes part of the cluster, whatever it takes.
 async fn enter(core: Arc<Core>) {
-    match core.standing.enter(&core.peers, &core.groups).await {
+    let founder = Refounder {
+        groups: core.groups.clone(),
+        standing: core.standing.clone(),
+        store: core.cold.clone(),
+    };
+    match core.standing.enter(&core.peers, &founder).await {
         Ok(()) => tracing::info!("this node belongs to its cluster"),
         Err(error) => core.ending.cast_out(error.to_string()),
     }
+}
+
+/// Ends this node when its cluster was given up for lost, and its objects belong to another.
+async fn watch_owner(core: Arc<Core>, store: Arc<Store>) {
+    let every = cold::alive_every(core.config.cold.record_every);
+    let standing = core.standing.clone();
+    let is_ours = move |data| {
+        let founding = standing.founding();
+        founding.is_none_or(|founding| founding.members.values().any(|member| member.data == data))
+    };
+    let because = cold::lost(store, every, is_ours).await;
+    tracing::error!(because, "this cluster is another's");
+    core.ending.cast_out(because);
 }
 
 /// Keeps leadership spread over the members.

@@ -13,6 +13,7 @@ use jepsen::transport::Transport;
 use jepsen::verdict::{Judgement, Verdict, judge};
 use jepsen::workload::{self, Stage, Workload};
 use net::rt::{self, JoinHandle};
+use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use sim::cluster::Cluster;
 use sim::engine::{Control, Engine, HostId, Trace};
@@ -154,6 +155,7 @@ pub fn run(scenario: Scenario, seed: u64, trace: Option<Box<dyn Trace>>) -> Run 
         clock_error,
         storm,
         calm,
+        lost,
         net,
         engine,
     } = scenario;
@@ -176,7 +178,7 @@ pub fn run(scenario: Scenario, seed: u64, trace: Option<Box<dyn Trace>>) -> Run 
     };
     let notes = Arc::clone(&tale.notes);
     let struck_any = !nemeses.is_empty();
-    let ended = engine.run_until(tale.tell(clients, nemeses, storm, calm));
+    let ended = engine.run_until(tale.tell(clients, nemeses, storm, calm, lost));
 
     let notes = std::mem::take(&mut *notes.lock().unwrap_or_else(PoisonError::into_inner));
     let storm_ns = notes.storm_from_ns..notes.storm_to_ns.max(notes.storm_from_ns);
@@ -223,6 +225,23 @@ pub fn run(scenario: Scenario, seed: u64, trace: Option<Box<dyn Trace>>) -> Run 
         met,
         steps,
     }
+}
+
+/// What goes wrong with the cold store while a cluster comes back from it.
+fn lost_hurts(throw: &mut net::dice::Stream) -> Vec<Fault> {
+    let mut hurts = Vec::new();
+    if throw.random_bool(0.4) {
+        hurts.push(Fault::ColdFails {
+            before_ppm: throw.random_range(0..200_000),
+            after_ppm: throw.random_range(0..200_000),
+        });
+    }
+    if throw.random_bool(0.3) {
+        hurts.push(Fault::SlowCold {
+            by: Duration::from_millis(throw.random_range(20..800)),
+        });
+    }
+    hurts
 }
 
 fn world(cluster: &Cluster, trouble: Option<(&'static str, String)>, halt: Option<String>) -> Judgement {
@@ -273,7 +292,14 @@ struct Tale {
 }
 
 impl Tale {
-    async fn tell(self, clients: Vec<Workload>, nemeses: Vec<Box<dyn Nemesis>>, storm: Duration, calm: Duration) {
+    async fn tell(
+        self,
+        clients: Vec<Workload>,
+        nemeses: Vec<Box<dyn Nemesis>>,
+        storm: Duration,
+        calm: Duration,
+        lost: bool,
+    ) {
         let Self {
             control,
             cluster,
@@ -327,9 +353,36 @@ impl Tale {
             }
         }
         workload::last_look(&mut manager, stage).await;
-        if is_whole && self.whole("stays-whole").await && self.settled().await {
+        if is_whole
+            && self.whole("stays-whole").await
+            && self.settled().await
+            && (!lost || self.restored(&mut manager).await)
+        {
             watch.abort();
         }
+    }
+
+    /// Everything is lost, and must come back as it was; whether it did.
+    async fn restored(&self, manager: &mut Client) -> bool {
+        let cluster = &self.cluster;
+        cluster.lose_all();
+        for fault in lost_hurts(&mut self.control.dice().stream("restore")) {
+            cluster.strike(fault);
+        }
+        if let Err(because) = cluster.prepare_restore().await {
+            self.trouble("comes-back", format!("nothing can be restored: {because}"));
+            return false;
+        }
+        cluster.come_back().await;
+        cluster.strike(Fault::Mend);
+        cluster.strike(Fault::Restart(Whom::Everyone));
+        if !self.whole("comes-back").await {
+            return false;
+        }
+        cluster.is_back();
+        self.note(|notes| notes.ways.iter().for_each(|way| way.reconnect()));
+        workload::last_look(manager, &self.stage).await;
+        self.whole("stays-whole").await && self.settled().await
     }
 
     fn client(&self, id: u32) -> Client {

@@ -31,6 +31,8 @@ pub struct Scenario {
     pub storm: Duration,
     /// How long clients go on after the cluster is whole: longer than the grace that the law of answers gives.
     pub calm: Duration,
+    /// Whether, when all is over and written down, all nodes are lost, and the cluster comes back from the cold store.
+    pub lost: bool,
     /// The habits of the network.
     pub net: NetOptions,
     /// The habits of the executor.
@@ -51,6 +53,7 @@ impl Scenario {
             clock_error: None,
             storm: Duration::from_secs(20),
             calm: Duration::from_secs(5),
+            lost: false,
             net: NetOptions::default(),
             engine: engine::Options::default(),
         }

@@ -140,6 +140,20 @@ impl FalseDisk {
         self.shared.thawed.notify_waiters();
     }
 
+    /// The machine burned down: another disk is in its place, empty and healthy.
+    pub fn replace(&self) {
+        let mut state = self.shared.lock();
+        state.life += 1;
+        state.store = Store {
+            next: state.store.next,
+            ..Store::default()
+        };
+        state.faults = Faults::default();
+        state.frozen = false;
+        drop(state);
+        self.shared.thawed.notify_waiters();
+    }
+
     /// The power went: as [`FalseDisk::process_crash`], and what was not synced is lost in some lawful way.
     pub fn power_loss(&self, how: PowerLoss) -> Loss {
         let mut state = self.shared.lock();

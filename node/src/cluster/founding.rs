@@ -25,6 +25,8 @@ pub(super) struct State {
     pub(super) alone: bool,
     /// Nothing is left to do for the founding.
     pub(super) founded: bool,
+    /// It brings back a cluster that was lost.
+    pub(super) restores: bool,
 }
 
 /// What one round of asking brought, by route.
@@ -83,6 +85,14 @@ pub(super) fn next(state: &State, answers: Option<&Answers>) -> Step {
             }
         };
         match judge(me, them) {
+            Acquaintance::Join(founding) if state.restores => {
+                return Step::Refuse(format!(
+                    "node {} was to bring back a cluster, but node {} belongs to cluster {}, which counts it among its members: \
+                     start those nodes with empty data directories that the restored cluster is to consist of, or remove the \
+                     data directory of this one if that cluster is the one you want",
+                    me.node_id, them.node_id, founding.cluster
+                ));
+            }
             Acquaintance::Join(founding) => return Step::Join(founding),
             Acquaintance::Outcast(why) => return Step::Refuse(why),
             Acquaintance::Stranger(why) => obstacles.push(why),
@@ -174,6 +184,7 @@ mod tests {
             me: hello(node_id),
             alone: false,
             founded: false,
+            restores: false,
         }
     }
 
@@ -302,6 +313,23 @@ mod tests {
         };
         let some = answers([silent(), Ok(founder)]);
         assert_eq!(next(&state(2), some.as_ref()), Step::Join(cluster(&[1, 2, 3])));
+    }
+
+    #[test]
+    fn who_brings_back_a_cluster_joins_no_other() {
+        let founder = Hello {
+            founding: Some(cluster(&[1, 2, 3])),
+            ..hello(2)
+        };
+        let some = answers([Ok(founder), silent()]);
+        let restoring = State {
+            restores: true,
+            ..state(1)
+        };
+        let Step::Refuse(why) = next(&restoring, some.as_ref()) else {
+            panic!("must refuse")
+        };
+        assert!(why.contains("was to bring back a cluster"), "{why}");
     }
 
     #[test]

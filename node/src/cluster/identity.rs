@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use storage::disk::Disk;
 
-use super::record::{Founding, Unique};
+use super::record::{Founding, Restored, Unique};
 
 const NAME: &str = "identity";
 const BESIDE: &str = "identity.new";
@@ -41,6 +41,9 @@ pub(super) struct Identity {
     pub(super) founding: Option<Founding>,
     /// Whether this node has nothing left to do for the founding.
     pub(super) founded: bool,
+    /// The cluster that this node brings back, or has brought back, when it founds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) restored: Option<Restored>,
 }
 
 /// Why a data directory cannot be used. The sentence says what to do.
@@ -248,6 +251,7 @@ crc32c 628e713b
                 members: [(1, member(1, 0xa1)), (2, member(2, 0xa2))].into(),
             }),
             founded: true,
+            restored: None,
         }
     }
 
@@ -255,6 +259,19 @@ crc32c 628e713b
     fn the_golden_file_is_read_and_written() {
         assert_eq!(Identity::parse(GOLDEN.as_bytes()).unwrap(), golden());
         assert_eq!(golden().render().unwrap(), GOLDEN);
+    }
+
+    #[test]
+    fn what_a_node_brings_back_is_written_as_by_the_first_release() {
+        let restored = Some(Restored {
+            cluster: Unique(0x0123),
+            generation: 2,
+        });
+        let text = Identity { restored, ..golden() }.render().unwrap();
+        let written =
+            "\"restored\": {\n    \"cluster\": \"00000000000000000000000000000123\",\n    \"generation\": 2\n  }";
+        assert!(text.contains(written), "{text}");
+        assert_eq!(Identity::parse(text.as_bytes()).unwrap().restored, restored);
     }
 
     #[test]

@@ -23,5 +23,5 @@ mod standing;
 mod tests;
 
 pub use identity::IdentityError;
-pub use record::{Founding, Hello, Member, Unique};
+pub use record::{Founding, Hello, Member, Restored, Unique};
 pub use standing::{EnterError, Founder, Settings, Standing, StandingStatus};

@@ -90,6 +90,15 @@ impl Founding {
     }
 }
 
+/// That this node brings back a cluster that was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The number of the lost cluster; the restored one goes on under it.
+    pub cluster: Unique,
+    /// How many times it has been restored, this time counted.
+    pub generation: u64,
+}
+
 /// What a node says of itself to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

@@ -17,7 +17,7 @@ use super::{
     acquaintance::{Acquaintance, judge},
     founding::{self, Answers, State, Step},
     identity::{Identity, IdentityError},
-    record::{Founding, Hello, Unique},
+    record::{Founding, Hello, Restored, Unique},
 };
 use crate::peer::{Gate, Peers};
 
@@ -162,6 +162,7 @@ impl Standing {
                 groups,
                 founding: None,
                 founded: false,
+                restored: None,
             };
             identity.clone().write(place).await?;
             Ok::<_, IdentityError>(identity)
@@ -186,6 +187,31 @@ impl Standing {
 
     fn told(&self) -> MutexGuard<'_, Told> {
         self.0.told.lock().expect("nothing panics while it holds what was told")
+    }
+
+    /// Notes in a data directory that was not used before that its node is to bring back a cluster.
+    ///
+    /// # Errors
+    /// When it belongs to a cluster already, or the disk fails.
+    pub async fn restore(&self, restored: Restored) -> Result<(), EnterError> {
+        if let Some(founding) = self.founding() {
+            return Err(EnterError::Outcast(format!(
+                "this data directory belongs to cluster {}: name an empty one in `server.data_dir`, and keep this one until you \
+                 know that nothing in it is missed",
+                founding.cluster
+            )));
+        }
+        self.replace(|identity| Identity {
+            restored: Some(restored),
+            ..identity
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// The cluster that this node brings back, or has brought back, as the one that founds.
+    pub fn restored(&self) -> Option<Restored> {
+        self.identity().restored
     }
 
     /// The cluster this node belongs to, once it does.
@@ -226,7 +252,7 @@ impl Standing {
                 Step::Enter => break,
                 Step::Found(members) => {
                     let founding = Founding {
-                        cluster: Unique::mint(),
+                        cluster: self.restored().map_or_else(Unique::mint, |restored| restored.cluster),
                         members,
                     };
                     tracing::info!(cluster = %founding.cluster, members = ?founding.addresses(), "founding a cluster");
@@ -271,10 +297,13 @@ impl Standing {
             .routes
             .iter()
             .all(|route| *route == self.0.settings.advertise);
+        let me = self.hello();
+        let identity = self.identity();
         State {
-            me: self.hello(),
+            me,
             alone,
-            founded: self.identity().founded,
+            founded: identity.founded,
+            restores: identity.restored.is_some(),
         }
     }
 

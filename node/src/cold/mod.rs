@@ -2,26 +2,40 @@
 //!
 //! | file | the question |
 //! |---|---|
+//! | `envelope` | what does every file there begin with? |
 //! | `object` | what is in an object, and how is it named? |
 //! | `packing` | how do chunks become runs, and runs an object? |
-//! | `store` | how are objects written and read: verified, again and again, each block once for all who ask? |
+//! | `store` | how are objects read: verified, again and again, each block once for all who ask? |
+//! | `calls` | how are they put, listed and deleted? |
 //! | `cache` | which blocks are kept in memory? |
 //! | `mover` | what moves when, and how does the log hear of it? |
 //! | `sweeper` | which objects does nothing refer to any more? |
+//! | `record` | what is a group written down as, so that it can be restored? |
+//! | `recorder` | when is it written down? |
+//! | `owner` | to whom do the objects of a cluster belong, and does it live? |
 //!
 //! An object is put under a name that nobody else can choose (cluster, group, term, sequence), then a
 //! [`Moved`](crate::stream::Moved) is committed, and only then, when the index is durable, may the segments of the journal
 //! go. A crash in between leaves an object that nothing refers to, never a hole.
 
 mod cache;
+mod calls;
+mod envelope;
 mod mover;
 mod object;
+mod owner;
 mod packing;
+mod record;
+mod recorder;
 mod store;
 mod sweeper;
 
+pub use calls::Put;
+pub use envelope::BadObject;
 pub(crate) use mover::tend;
-pub use object::{BadObject, Directory, Packed, RunEntry, key_of, object_of, prefix_of};
+pub use object::{Directory, Packed, RunEntry, key_of, object_of, prefix_of};
+pub(crate) use owner::{Owner, SIGNS_MISSED, alive_every, lost};
 #[cfg(test)]
 pub(crate) use packing::{Filling, next_run};
-pub use store::{ColdReadError, Options, Put, Store, Traffic, TrafficNow};
+pub use record::{Chain, Head, Holds, LogName, StateName, read, records_of};
+pub use store::{ColdReadError, Options, Store, Traffic, TrafficNow};

@@ -12,9 +12,12 @@ use net::dice::Stream;
 use net::rt::{self, Instant};
 use rand::RngExt;
 
+use super::calls::Put;
 use super::object::key_of;
+use super::owner::{Owner, Signs, alive_every};
 use super::packing::{Filling, next_run};
-use super::store::{Put, Store};
+use super::recorder::Recorder;
+use super::store::Store;
 use super::sweeper::Sweeper;
 use crate::Core;
 use crate::keys::ObjectId;
@@ -37,7 +40,8 @@ const PUT_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream) {
     let every = core.config.cold.every;
     let mut terms: BTreeMap<u32, Counting> = BTreeMap::new();
-    let mut sweeper = Sweeper::default();
+    let (mut sweeper, mut recorder, mut signs) = (Sweeper::default(), Recorder::default(), Signs::default());
+    let records = core.config.cold.records();
     loop {
         rt::sleep(every.mul_f64(chance.random_range(0.8..1.2))).await;
         if let Some(cluster) = core.standing.status().cluster {
@@ -47,6 +51,7 @@ pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream)
             let Some(term) = core.groups.leading_term(group) else {
                 terms.remove(&group);
                 sweeper.no_longer(group);
+                recorder.no_longer(group);
                 continue;
             };
             let counting = terms.entry(group).or_default();
@@ -70,9 +75,36 @@ pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream)
             if let Err(because) = moved {
                 tracing::warn!(group, because, "old bytes stay where they are for now");
             }
-            sweeper.sweep(&core, &store, group, term, &counting.doubtful).await;
+            let mut written = None;
+            if records {
+                if let Err(because) = recorder.record(&core, &store, group, term, &mut chance).await {
+                    tracing::warn!(group, because, "a group is not written down for now");
+                }
+                written = Some(recorder.next(group));
+                if group == 0
+                    && let Err(because) = give_sign(&core, &store, &mut signs, term).await
+                {
+                    tracing::warn!(because, "this cluster cannot say for now that it lives");
+                }
+            }
+            sweeper
+                .sweep(&core, &store, group, term, &counting.doubtful, written)
+                .await;
         }
     }
+}
+
+/// Says that the cluster lives.
+async fn give_sign(core: &Core, store: &Store, signs: &mut Signs, term: u64) -> Result<(), String> {
+    let status = core.standing.status();
+    let owner = Owner {
+        data: status.data.0,
+        cluster_name: status.cluster_name,
+        groups: core.groups.count(),
+        at_ms: core.groups.now_ms(0),
+    };
+    let every = alive_every(core.config.cold.record_every);
+    signs.give(store, term, every, &owner).await
 }
 
 /// What a leader has called its objects so far.

@@ -1,31 +1,20 @@
 //! An object of the cold store: a header, a directory, and the bytes of runs one after the other.
 //!
-//! A format: change it only together with the version in the header.
-//!
-//! ```text
-//! 0   4  "HFOB"
-//! 4   1  version: 1
-//! 5   4  length of the directory, big-endian
-//! 9   4  crc32c of the directory, big-endian
-//! 13     the directory (postcard)
-//!        the bytes of its runs, in its order
-//! ```
+//! It begins as [`envelope`](super::envelope) says; its head is the [`Directory`]. A format: change it only together with
+//! the version.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::envelope::{self, BadObject, Kind};
 use crate::keys::ObjectId;
 
-const MAGIC: &[u8; 4] = b"HFOB";
-
-/// Version of the format.
-const VERSION: u8 = 1;
-
-/// Bytes before the directory.
-pub(super) const HEADER_BYTES: u64 = 13;
-
-/// The longest directory: more cannot be asked for by a damaged header.
-const DIRECTORY_BYTES_MAX: u32 = 64 << 20;
+/// An object.
+pub(super) const OBJECT: Kind = Kind {
+    magic: b"HFOB",
+    version: 1,
+    name: "object",
+};
 
 /// What an object holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,20 +46,6 @@ pub struct RunEntry {
     pub lens: Vec<u32>,
 }
 
-/// Why bytes are no object.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadObject {
-    /// It does not begin as an object does.
-    #[error("it is no object of Holdfast")]
-    NoObject,
-    /// It was written by a newer Holdfast.
-    #[error("it has format version {0}, this program reads {VERSION}")]
-    Version(u8),
-    /// It is shorter than it says, or its directory does not match its checksum.
-    #[error("it is damaged: {0}")]
-    Damaged(String),
-}
-
 /// An object that is ready to be put.
 #[derive(Debug, Clone)]
 pub struct Packed {
@@ -84,15 +59,8 @@ impl Packed {
     /// Packs runs; `data` is their bytes, in pieces of any size.
     #[must_use]
     pub fn new(directory: &Directory, data: Vec<Bytes>) -> Self {
-        let spelled = postcard::to_stdvec(directory).expect("plain data in memory always serialises");
-        let mut head = Vec::with_capacity(HEADER_BYTES as usize + spelled.len());
-        head.extend(MAGIC);
-        head.push(VERSION);
-        head.extend((spelled.len() as u32).to_be_bytes());
-        head.extend(crc32c::crc32c(&spelled).to_be_bytes());
-        head.extend(spelled);
         Self {
-            head: head.into(),
+            head: OBJECT.seal(directory),
             data,
         }
     }
@@ -104,36 +72,13 @@ impl Packed {
     }
 }
 
-/// How long the directory is, by the first [`HEADER_BYTES`] of an object, and its checksum.
-///
-/// # Errors
-/// When that is no header.
-pub(super) fn header(mut bytes: &[u8]) -> Result<(u64, u32), BadObject> {
-    if bytes.len() < HEADER_BYTES as usize || &bytes[..4] != MAGIC {
-        return Err(BadObject::NoObject);
-    }
-    bytes.advance(4);
-    match bytes.get_u8() {
-        VERSION => {}
-        other => return Err(BadObject::Version(other)),
-    }
-    let (len, crc32c) = (bytes.get_u32(), bytes.get_u32());
-    if len > DIRECTORY_BYTES_MAX {
-        return Err(BadObject::Damaged(format!("a directory of {len} bytes")));
-    }
-    Ok((len.into(), crc32c))
-}
-
 impl Directory {
-    /// The directory of which a [`header`] speaks.
+    /// The directory of which the header of an object speaks.
     ///
     /// # Errors
     /// When it is damaged.
     pub fn decode(bytes: &[u8], crc32c: u32) -> Result<Self, BadObject> {
-        if crc32c::crc32c(bytes) != crc32c {
-            return Err(BadObject::Damaged("its directory does not match its checksum".into()));
-        }
-        postcard::from_bytes(bytes).map_err(|error| BadObject::Damaged(error.to_string()))
+        envelope::unspell(bytes, crc32c)
     }
 }
 
@@ -168,6 +113,7 @@ pub fn object_of(cluster: u128, group: u32, key: &str) -> Option<ObjectId> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::envelope::HEADER_BYTES;
     use super::*;
 
     fn directory() -> Directory {
@@ -196,7 +142,7 @@ mod tests {
         let golden = "48464f42 01 00000014 a8f18695 8202 03 05 07 ac02 01 09 ac02 04 b194a09609 02 01 03";
         assert_eq!(hex(&packed.head), golden.replace(' ', ""));
         assert_eq!(packed.pieces().concat(), [&packed.head[..], b"abcd"].concat());
-        let (len, crc32c) = header(&packed.head).expect("a header");
+        let (len, crc32c) = OBJECT.header(&packed.head).expect("a header");
         let rest = &packed.head[HEADER_BYTES as usize..];
         assert_eq!(rest.len() as u64, len);
         assert_eq!(Directory::decode(rest, crc32c), Ok(directory()));
@@ -205,15 +151,15 @@ mod tests {
     #[test]
     fn what_is_no_object_is_refused_with_a_reason() {
         let packed = Packed::new(&directory(), vec![]);
-        assert_eq!(header(b"HFOB"), Err(BadObject::NoObject));
-        assert_eq!(header(&[b'x'; 20]), Err(BadObject::NoObject));
+        assert_eq!(OBJECT.header(b"HFOB"), Err(BadObject::NoObject("object")));
+        assert_eq!(OBJECT.header(&[b'x'; 20]), Err(BadObject::NoObject("object")));
         let mut newer = packed.head.to_vec();
         newer[4] = 2;
-        assert_eq!(header(&newer), Err(BadObject::Version(2)));
+        assert_eq!(OBJECT.header(&newer), Err(BadObject::Version { found: 2, known: 1 }));
         let mut long = packed.head.to_vec();
         long[5] = 0xff;
-        assert!(matches!(header(&long), Err(BadObject::Damaged(_))));
-        let (_, crc32c) = header(&packed.head).expect("a header");
+        assert!(matches!(OBJECT.header(&long), Err(BadObject::Damaged(_))));
+        let (_, crc32c) = OBJECT.header(&packed.head).expect("a header");
         let mut rest = packed.head[HEADER_BYTES as usize..].to_vec();
         rest[3] ^= 1;
         assert!(matches!(Directory::decode(&rest, crc32c), Err(BadObject::Damaged(_))));

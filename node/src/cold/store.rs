@@ -20,15 +20,13 @@ use storage::cold::Cold;
 use storage::error::ColdError;
 
 use super::cache::{BlockId, Cache};
-use super::object::{self, BadObject, Directory, HEADER_BYTES, Packed, key_of, prefix_of};
-use crate::keys::{ColdPlace, ObjectId};
+use super::envelope::{BadObject, HEADER_BYTES};
+use super::object::{Directory, OBJECT, key_of};
+use crate::keys::ColdPlace;
 
 /// The first and the longest pause before a call is tried again.
-const PAUSE_MIN: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// Names listed at once.
-const PAGE: usize = 1000;
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(20);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// How objects are read and written.
 #[derive(Debug, Clone)]
@@ -83,28 +81,19 @@ pub enum ColdReadError {
     NoCluster,
 }
 
-/// What became of a put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Put {
-    /// The object is there, whole and durable.
-    Stored,
-    /// Another object bears the name.
-    Taken,
-}
-
 /// What went to and came from the store since the start; see [`TrafficNow`].
 #[derive(Debug, Default)]
 pub struct Traffic {
-    puts: AtomicU64,
-    put_bytes: AtomicU64,
+    pub(super) puts: AtomicU64,
+    pub(super) put_bytes: AtomicU64,
     gets: AtomicU64,
     get_bytes: AtomicU64,
     hits: AtomicU64,
-    failures: AtomicU64,
+    pub(super) failures: AtomicU64,
     hedges: AtomicU64,
     damaged: AtomicU64,
-    deletes: AtomicU64,
-    lists: AtomicU64,
+    pub(super) deletes: AtomicU64,
+    pub(super) lists: AtomicU64,
 }
 
 /// What went to and from the store, at one moment.
@@ -166,10 +155,10 @@ type Coming = Shared<BoxFuture<'static, Result<Bytes, ColdReadError>>>;
 
 /// The cold store as the node uses it.
 pub struct Store {
-    seam: Arc<dyn Cold>,
-    options: Options,
+    pub(super) seam: Arc<dyn Cold>,
+    pub(super) options: Options,
     state: Mutex<State>,
-    traffic: Traffic,
+    pub(super) traffic: Traffic,
 }
 
 struct State {
@@ -180,7 +169,7 @@ struct State {
     coming: BTreeMap<BlockId, Coming>,
 }
 
-fn count(counter: &AtomicU64, by: u64) {
+pub(super) fn count(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
@@ -266,7 +255,7 @@ impl Store {
     pub async fn directory(&self, key: &Arc<str>) -> Result<Directory, ColdReadError> {
         let bad = |bad| ColdReadError::Bad { key: key.clone(), bad };
         let head = self.get(key, 0..HEADER_BYTES).await?;
-        let (len, crc32c) = object::header(&head).map_err(bad)?;
+        let (len, crc32c) = OBJECT.header(&head).map_err(bad)?;
         let spelled = self.get(key, HEADER_BYTES..HEADER_BYTES + len).await?;
         Directory::decode(&spelled, crc32c).map_err(bad)
     }
@@ -393,7 +382,7 @@ impl Store {
     }
 
     /// A range of an object, whatever it takes, for as long as one is patient.
-    async fn get(&self, key: &Arc<str>, range: Range<u64>) -> Result<Bytes, ColdReadError> {
+    pub(super) async fn get(&self, key: &Arc<str>, range: Range<u64>) -> Result<Bytes, ColdReadError> {
         let until = Instant::now() + self.options.patience;
         let mut pause = PAUSE_MIN;
         loop {
@@ -443,107 +432,10 @@ impl Store {
         }
     }
 
-    async fn call_get(&self, key: &Arc<str>, range: Range<u64>) -> Result<Bytes, ColdError> {
+    pub(super) async fn call_get(&self, key: &Arc<str>, range: Range<u64>) -> Result<Bytes, ColdError> {
         count(&self.traffic.gets, 1);
         let (seam, key) = (self.seam.clone(), key.clone());
         let call = rt::offload(async move { seam.get_range(&key, range).await });
         call.await.map_err(std::io::Error::other)?
-    }
-
-    /// Puts an object under a name that nobody has used. A put whose answer was lost is tried again, and finds its own
-    /// object: it is known by its directory, which holds a number thrown for it alone.
-    ///
-    /// # Errors
-    /// When nobody knows whether it is there; the sentence says why.
-    pub async fn put(&self, key: &str, packed: &Packed, until: Instant) -> Result<Put, String> {
-        let mut pause = PAUSE_MIN;
-        loop {
-            count(&self.traffic.puts, 1);
-            let (seam, name, pieces) = (self.seam.clone(), key.to_owned(), packed.pieces());
-            let bytes: usize = pieces.iter().map(Bytes::len).sum();
-            let call = rt::offload(async move { seam.put_if_absent(&name, pieces).await });
-            let because = match rt::timeout_at(until, call).await {
-                Ok(Ok(Ok(()))) => {
-                    count(&self.traffic.put_bytes, bytes as u64);
-                    return Ok(Put::Stored);
-                }
-                Ok(Ok(Err(ColdError::Exists))) => match self.is_ours(key, packed, until).await {
-                    Ok(true) => return Ok(Put::Stored),
-                    Ok(false) => return Ok(Put::Taken),
-                    Err(because) => because,
-                },
-                Ok(Ok(Err(error))) => error.to_string(),
-                Ok(Err(error)) => error.to_string(),
-                Err(rt::Elapsed) => return Err("no answer in time".into()),
-            };
-            count(&self.traffic.failures, 1);
-            if Instant::now() + pause >= until {
-                return Err(because);
-            }
-            rt::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
-        }
-    }
-
-    /// Whether the object of this name is the one we wanted to put.
-    async fn is_ours(&self, key: &str, packed: &Packed, until: Instant) -> Result<bool, String> {
-        let (key, len) = (Arc::<str>::from(key), packed.head.len() as u64);
-        match rt::timeout_at(until, self.call_get(&key, 0..len)).await {
-            Ok(Ok(head)) => Ok(head == packed.head),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(rt::Elapsed) => Err("no answer in time".into()),
-        }
-    }
-
-    /// All objects of a group that bear a lawful name.
-    ///
-    /// # Errors
-    /// When the store does not say; the sentence says why.
-    pub async fn objects_of(&self, group: u32) -> Result<Vec<ObjectId>, String> {
-        let Some(cluster) = self.cluster() else {
-            return Ok(Vec::new());
-        };
-        let prefix = prefix_of(cluster, group);
-        let (mut found, mut after) = (Vec::new(), None::<String>);
-        loop {
-            count(&self.traffic.lists, 1);
-            let (seam, prefix, from) = (self.seam.clone(), prefix.clone(), after.clone());
-            let call = rt::offload(async move { seam.list(&prefix, from.as_deref(), PAGE).await });
-            let page = match rt::timeout(self.options.patience, call).await {
-                Ok(Ok(Ok(page))) => page,
-                Ok(Ok(Err(error))) => return Err(self.failed(error)),
-                Ok(Err(error)) => return Err(self.failed(error)),
-                Err(rt::Elapsed) => return Err(self.failed("no answer in time")),
-            };
-            found.extend(page.iter().filter_map(|key| object::object_of(cluster, group, key)));
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(last.clone()),
-                _ => return Ok(found),
-            }
-        }
-    }
-
-    /// Deletes an object.
-    ///
-    /// # Errors
-    /// When nobody knows whether it is still there; the sentence says why.
-    pub async fn delete(&self, group: u32, object: ObjectId) -> Result<(), String> {
-        let Some(cluster) = self.cluster() else {
-            return Ok(());
-        };
-        count(&self.traffic.deletes, 1);
-        let (seam, key) = (self.seam.clone(), key_of(cluster, group, object));
-        let call = rt::offload(async move { seam.delete(&key).await });
-        match rt::timeout(self.options.patience, call).await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(self.failed(error)),
-            Ok(Err(error)) => Err(self.failed(error)),
-            Err(rt::Elapsed) => Err(self.failed("no answer in time")),
-        }
-    }
-
-    fn failed(&self, because: impl std::fmt::Display) -> String {
-        count(&self.traffic.failures, 1);
-        because.to_string()
     }
 }

@@ -4,7 +4,8 @@
 //! asked, will never be referred to again: the log takes word of an object only in the term in which it was written. One of
 //! this very term may be spoken of by a command that nobody knows the end of: it counts as dead only in a later one. One of
 //! a later term is another leader's. Those that are dead stay for a while, for readers that are under way
-//! and for nodes that are behind; how long is counted from when this leader first saw that, so that no clock matters.
+//! and for nodes that are behind; how long is counted from when this leader first saw that, so that no clock matters. And
+//! they stay until that they are dead is written down: or a cluster that is restored refers to what is no longer there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,8 +31,8 @@ struct Known {
     term: u64,
     /// When they were last looked at.
     looked: Option<Instant>,
-    /// Since when each is known to be dead.
-    dead: BTreeMap<ObjectId, Instant>,
+    /// Since when each is known to be dead, and the last entry that had been applied then.
+    dead: BTreeMap<ObjectId, (Instant, u64)>,
 }
 
 impl Sweeper {
@@ -41,7 +42,7 @@ impl Sweeper {
     }
 
     /// Looks at the objects of a group that this node leads in this term, if it is time to, and deletes what was dead for
-    /// long enough.
+    /// long enough. `written`: the first entry that is not written down, if this cluster is.
     pub(super) async fn sweep(
         &mut self,
         core: &Arc<Core>,
@@ -49,6 +50,7 @@ impl Sweeper {
         group: u32,
         term: u64,
         doubtful: &BTreeSet<ObjectId>,
+        written: Option<u64>,
     ) {
         let (grace, every) = (core.config.cold.grace, core.config.cold.sweep_every);
         let known = self.groups.entry(group).or_default();
@@ -68,7 +70,7 @@ impl Sweeper {
         let due: Vec<ObjectId> = known
             .dead
             .iter()
-            .filter(|(_, since)| since.elapsed() >= grace)
+            .filter(|(_, (since, index))| since.elapsed() >= grace && written.is_none_or(|next| next > *index))
             .map(|(object, _)| *object)
             .collect();
         for object in due {
@@ -100,6 +102,7 @@ impl Known {
             return Err("this node leads no longer".into());
         }
         let living = core.groups.view(group).objects();
+        let applied = core.groups.applied(group).map_or(0, |applied| applied.index);
         let is_dead = |object: &ObjectId| {
             !living.contains_key(object)
                 && (object.term < self.term || object.term == self.term && !doubtful.contains(object))
@@ -109,7 +112,7 @@ impl Known {
         let before = std::mem::take(&mut self.dead);
         self.dead = dead
             .into_iter()
-            .map(|object| (object, before.get(&object).copied().unwrap_or(now)))
+            .map(|object| (object, before.get(&object).copied().unwrap_or((now, applied))))
             .collect();
         Ok(())
     }

@@ -333,6 +333,9 @@ pub struct Cold {
     pub sweep_every: Duration,
     /// How long such an object stays, for readers that are under way and nodes that are behind. Default 1h, 100ms to 2160h.
     pub grace: Duration,
+    /// How often a leader writes down what was committed in its group, with `cold.backend = "s3"`: a cluster that is lost
+    /// comes back from the bucket as it was then. Default 30s, 0s to 24h; 0s: never, and a lost cluster stays lost.
+    pub record_every: Duration,
     /// Bytes of objects kept in memory for readers. Default 64MiB, 0B to 256GiB.
     pub cache: u64,
     /// Bytes of an object that are fetched and kept at once. Default 1MiB, 4KiB to 64MiB.
@@ -357,12 +360,21 @@ impl Default for Cold {
             object: 8 * MIB,
             sweep_every: Duration::from_secs(600),
             grace: Duration::from_secs(3600),
+            record_every: Duration::from_secs(30),
             cache: 64 * MIB,
             block: MIB,
             read_ahead: 4,
             patience: Duration::from_secs(20),
             hedge_after: Duration::from_secs(1),
         }
+    }
+}
+
+impl Cold {
+    /// Whether the groups are written down, to be restored if all nodes are lost. A folder would be lost with them.
+    #[must_use]
+    pub fn records(&self) -> bool {
+        self.backend == ColdBackend::S3 && !self.record_every.is_zero()
     }
 }
 

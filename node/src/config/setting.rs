@@ -236,6 +236,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!("cold.object", size cold.object, 4 * KIB, 512 * MIB),
     setting!("cold.sweep_every", time cold.sweep_every, ms(100), secs(7 * 86_400)),
     setting!("cold.grace", time cold.grace, ms(100), secs(90 * 86_400)),
+    setting!("cold.record_every", time cold.record_every, Duration::ZERO, secs(86_400)),
     setting!("cold.cache", size cold.cache, 0, 256 * GIB),
     setting!("cold.block", size cold.block, 4 * KIB, 64 * MIB),
     setting!("cold.read_ahead", number cold.read_ahead, 0, 64),

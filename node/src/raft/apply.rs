@@ -71,7 +71,8 @@ impl Machine {
                 Payload::Membership(membership) => {
                     state.position.membership = StoredMembership::new(Some(id), membership.clone());
                     changes.membership = true;
-                    (None, 1)
+                    // As a blank one: a restored log has a blank in its place.
+                    (None, 0)
                 }
                 Payload::Normal(envelope) => {
                     let command = Command::decode(&envelope.meta, envelope.body.clone()).map_err(damaged)?;

@@ -225,8 +225,7 @@ impl Group {
             SNAPSHOT => {
                 let (piece, tail) = wire::decode::<Piece>("snapshot", &payload).map_err(|error| error.to_string())?;
                 drop(payload);
-                let _turn = self.turn.lock().await;
-                answered(self.take(piece, tail).await)
+                answered(self.take_in_turn(piece, tail).await)
             }
             other => Err(format!("requests of kind {other} are not known here")),
         }
@@ -249,7 +248,12 @@ impl Group {
         }
     }
 
-    /// Takes a piece of a snapshot.
+    /// Takes a piece of a snapshot, after those that came before it.
+    pub(super) async fn take_in_turn(&self, piece: Piece, tail: Bytes) -> Result<Taking, String> {
+        let _turn = self.turn.lock().await;
+        self.take(piece, tail).await
+    }
+
     async fn take(&self, piece: Piece, tail: Bytes) -> Result<Taking, String> {
         let mine = self.machine.log.state().vote;
         if let Some(mine) = mine

@@ -6,7 +6,8 @@
 //! | `runtime`, `watch` | what does openraft run on? |
 //! | `log`, `log_reader`, `recovery` | how does a group's log live in the journal that all share? |
 //! | `machine`, `apply`, `rows`, `buckets`, `tail_cache` | how do committed entries become rows and bytes? |
-//! | `state_machine`, `image`, `incoming` | how does a follower that fell behind get the state whole? |
+//! | `state_machine`, `image`, `pieces`, `incoming` | how does a follower that fell behind get the state whole? |
+//! | `recording`, `restoring` | how is a group written down outside of the cluster, and how does it come back? |
 //! | `forks` | where are the rows that hold forks and sources together? |
 //! | `moving` | which bytes are in the journal, and how do they leave it? |
 //! | `view` | how are rows and bytes read, and never served damaged? |
@@ -33,10 +34,13 @@ mod log_reader;
 mod machine;
 mod moving;
 mod network;
+mod pieces;
 mod pipeline;
 mod propose;
 mod reads;
+mod recording;
 mod recovery;
+mod restoring;
 mod rows;
 mod runtime;
 mod state_machine;
@@ -58,6 +62,8 @@ pub use groups::{Groups, Lead, Seams, Settings, StartError};
 pub use moving::{HotAndCold, MoveBounds};
 pub use network::Transport;
 pub use propose::ProposeError;
+pub use recording::{Census, ColdRunFound, LogRecord, StateRecording};
+pub use restoring::Restoration;
 pub use status::{EntryId, GroupStatus};
 pub use tail_cache::TailCache;
 pub use view::{GroupView, Hold, ReadError};

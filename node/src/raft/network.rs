@@ -17,28 +17,17 @@ use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::image::{Taken, TakenChunk};
-use super::incoming::{ColdRun, Run};
+use super::image::Taken;
+use super::pieces::Pieces;
 use super::pipeline::{Pipeline, Told, Window};
 use super::state_machine::{Image, ImageSnapshot};
 use super::types::{Member, Types, Vote};
-use super::view::{Fetch, ReadError, fetch};
+use super::view::ReadError;
 use super::wire::{
     self, APPEND, Append, Appended, Ask, Asked, PRE_VOTE, Piece, SNAPSHOT, TRANSFER, Taking, Transfer, Transferred,
     VOTE, What,
 };
-use crate::keys::{ObjectId, Place};
 use crate::peer::{PeerError, Peers, Why};
-use crate::stream::{ImageRow, encode_rows};
-
-/// Rows of a snapshot in one piece at most; at up to 2 KiB each, well below the size of a frame.
-const ROWS: usize = 1024;
-
-/// About how long a row is.
-const ROW_BYTES: usize = 256;
-
-/// Bytes that a run in the cold store takes, about: a byte or two for each append in it.
-const COLD_ROW_BYTES: usize = 512;
 
 /// Pieces of a snapshot sent and not yet answered.
 const PIECES_UNDER_WAY: usize = 4;
@@ -195,36 +184,18 @@ impl Line {
         }
     }
 
-    async fn send(
-        &self,
-        vote: Vote,
-        taken: &Taken,
-        journal: &storage::journal::Journal,
-    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+    async fn send(&self, vote: Vote, mut pieces: Pieces) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let id = rt::random_u64();
         let piece = move |number: u64, what: What| Piece { vote, id, number, what };
-        if let Some(over) = self
-            .clone()
-            .piece(piece(0, begin(taken)), Vec::new(), self.deadline)
-            .await?
-        {
-            return Ok(over);
-        }
-        let rows = taken.rows.chunks((self.piece_bytes / ROW_BYTES).clamp(1, ROWS));
-        let mut parts: Vec<Part<'_>> = rows.map(Part::Rows).collect();
-        parts.extend(batches(&taken.chunks, self.piece_bytes).map(Part::Bytes));
-        let cold = (self.piece_bytes / COLD_ROW_BYTES).clamp(1, ROWS);
-        parts.extend(taken.cold.chunks(cold).map(Part::Cold));
-        parts.extend(taken.objects.chunks(ROWS).map(Part::Objects));
-        let end = parts.len() as u64 + 1;
         let mut under_way = FuturesOrdered::new();
-        for (part, number) in parts.into_iter().zip(1..) {
-            let (what, tail) = part.load(journal).await?;
+        let mut number = 0;
+        let failed = |error: ReadError| StreamingError::Unreachable(Unreachable::new(&error));
+        while let Some((what, tail)) = pieces.next().await.map_err(failed)? {
             under_way.push_back(self.clone().piece(piece(number, what), tail, self.deadline).boxed());
             // The first look sends it. Its answer is waited for only when enough are under way, or a long link would set
-            // the pace; they arrive in their order on the one connection.
+            // the pace; they arrive in their order on the one connection. The first of all may say that none are wanted.
             loop {
-                let enough = under_way.len() >= PIECES_UNDER_WAY;
+                let enough = number == 0 || under_way.len() >= PIECES_UNDER_WAY;
                 let look = poll_fn(|cx| match under_way.poll_next_unpin(cx) {
                     Poll::Pending if !enough => Poll::Ready(None),
                     answer => answer,
@@ -238,102 +209,18 @@ impl Line {
                     }
                 }
             }
+            number += 1;
         }
         while let Some(answer) = under_way.next().await {
             if let Some(over) = answer? {
                 return Ok(over);
             }
         }
-        let over = self.clone().piece(piece(end, What::End), Vec::new(), INSTALL).await?;
+        let over = self
+            .clone()
+            .piece(piece(number, What::End), Vec::new(), INSTALL)
+            .await?;
         over.ok_or_else(|| streaming(network_error("the snapshot's last piece was not taken as the last")))
-    }
-}
-
-/// What one piece of a snapshot is made of.
-#[derive(Clone, Copy)]
-enum Part<'a> {
-    Rows(&'a [ImageRow]),
-    Bytes(&'a [TakenChunk]),
-    Cold(&'a [TakenChunk]),
-    Objects(&'a [(ObjectId, u64)]),
-}
-
-impl Part<'_> {
-    async fn load(self, journal: &storage::journal::Journal) -> Result<(What, Vec<Bytes>), StreamingError<Types>> {
-        match self {
-            Self::Rows(rows) => Ok((What::Rows, vec![Bytes::from(encode_rows(rows))])),
-            Self::Bytes(batch) => {
-                let (runs, tail) = load(journal, batch).await?;
-                Ok((What::Bytes { runs }, tail))
-            }
-            Self::Cold(batch) => {
-                let runs = batch.iter().filter_map(ColdRun::of).collect();
-                Ok((What::Cold { runs }, Vec::new()))
-            }
-            Self::Objects(lens) => Ok((What::Objects { lens: lens.to_vec() }, Vec::new())),
-        }
-    }
-}
-
-fn begin(taken: &Taken) -> What {
-    let position = taken.position.clone();
-    What::Begin {
-        applied: position.applied,
-        membership: position.membership,
-        digest: position.digest,
-        last_now_ms: position.last_now_ms,
-    }
-}
-
-/// Runs of chunks of about `piece_bytes` each: one chunk more at most.
-fn batches(chunks: &[TakenChunk], piece_bytes: usize) -> impl Iterator<Item = &[TakenChunk]> {
-    let mut rest = chunks;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let full = rest.iter().position(|taken| {
-            bytes += taken.chunk.len as usize;
-            bytes >= piece_bytes
-        });
-        let (batch, left) = rest.split_at(full.map_or(rest.len(), |last| last + 1));
-        rest = left;
-        (!batch.is_empty()).then_some(batch)
-    })
-}
-
-async fn load(
-    journal: &storage::journal::Journal,
-    batch: &[TakenChunk],
-) -> Result<(Vec<Run>, Vec<Bytes>), StreamingError<Types>> {
-    let (journal, batch) = (journal.clone(), batch.to_vec());
-    let loading = async move {
-        let (mut runs, mut tail) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-        for TakenChunk {
-            incarnation,
-            end,
-            chunk,
-        } in batch
-        {
-            let Place::Journal(position) = chunk.place else {
-                continue;
-            };
-            tail.push(fetch(&journal, position, &chunk).await?);
-            runs.push(Run {
-                incarnation,
-                end: end.0,
-                len: chunk.len,
-                crc32c: chunk.crc32c,
-                ends: chunk.ends,
-            });
-        }
-        Ok((runs, tail))
-    };
-    let failed = |error: ReadError| StreamingError::Unreachable(Unreachable::new(&error));
-    match rt::offload(loading).await {
-        Ok(Ok(loaded)) => Ok(loaded),
-        // Damage here is no reason for this node to stop: what is whole is still served, and so says the log.
-        Ok(Err(Fetch::Failed(error))) => Err(failed(error)),
-        Ok(Err(Fetch::Freed)) => Err(failed(ReadError::Gone)),
-        Err(ended) => Err(failed(ReadError::Io(io::Error::other(ended)))),
     }
 }
 
@@ -410,7 +297,7 @@ impl RaftNetworkV2<Types> for Line {
                 .map_err(io::Error::other)
                 .flatten();
             let taken = taken.map_err(|error| StreamingError::Unreachable(Unreachable::new(&error)))?;
-            self.send(vote, &taken, &journal).await
+            self.send(vote, Pieces::of(taken, journal, self.piece_bytes)).await
         };
         tokio::select! {
             biased;

@@ -62,7 +62,7 @@ pub struct EntryId {
     pub index: u64,
 }
 
-fn entry_id(id: LogId) -> EntryId {
+pub(super) fn entry_id(id: LogId) -> EntryId {
     EntryId {
         term: id.leader_id.term,
         index: id.index,

@@ -37,7 +37,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ALL: [Entry; 26] = [
+pub const ALL: [Entry; 27] = [
     Entry {
         name: "fair-weather",
         about: "nothing goes wrong",
@@ -157,6 +157,11 @@ pub const ALL: [Entry; 26] = [
         name: "old-bytes-move",
         about: "bytes move to a cold store that is slow, out, forgetful or lies, while leaders change and everybody reads",
         scenario: old_bytes_move::old_bytes_move,
+    },
+    Entry {
+        name: "all-is-lost",
+        about: "all nodes are lost with their disks, and the cluster comes back from the cold store",
+        scenario: old_bytes_move::all_is_lost,
     },
     Entry {
         name: "swarm",

@@ -4,6 +4,8 @@
 //! The dangerous moments: a leader that is deposed while it uploads; a put whose answer is lost; a power loss between the
 //! upload and the word of it in the log; a sweep while somebody still reads; a snapshot of rows that point to objects.
 
+use std::time::Duration;
+
 use jepsen::workload::{
     Workload, appenders, forkers, keepers, mortal_snapshotters, producers, readers, recreators, snapshotters, tailers,
 };
@@ -51,6 +53,17 @@ pub(super) fn old_bytes_move(dice: &Dice) -> Scenario {
     http.snapshot_part = 1 << 10;
     http.request_deadline = millis(3000);
     scenario
+}
+
+/// A shorter storm of the same kind; then all nodes are lost with their disks, and everything that was acknowledged and
+/// written down must come back, to the byte.
+pub(super) fn all_is_lost(dice: &Dice) -> Scenario {
+    Scenario {
+        name: "all-is-lost",
+        storm: Duration::from_secs(8),
+        lost: true,
+        ..old_bytes_move(dice)
+    }
 }
 
 /// What goes wrong with a cold store.

@@ -1,7 +1,7 @@
 //! What the cold store holds, and what the nodes refer to.
 
 use super::Cluster;
-use crate::invariant::cold_keeps_what_is_referred_to;
+use crate::invariant::{all_is_written_down, cold_keeps_what_is_referred_to};
 
 impl Cluster {
     /// How many objects were put, and how many reads of them were answered with a bit flipped.
@@ -10,8 +10,8 @@ impl Cluster {
         (self.0.cold.puts(), self.0.cold.flipped())
     }
 
-    /// What is not in order between the cold store and the nodes that run, in words: a reference to nothing, or an object
-    /// that nothing refers to. In the calm, after the grace period, there is nothing of either.
+    /// What is not in order between the cold store and the nodes that run, in words: a reference to nothing, an object
+    /// that nothing refers to, or what is not written down. In the calm, after the grace period, there is nothing of these.
     #[must_use]
     pub fn cold_disorder(&self) -> Option<String> {
         let stored = self.0.cold.objects().keys();
@@ -27,7 +27,9 @@ impl Cluster {
                 }
             }
             let referred = (0..groups.count()).map(|group| groups.view(group).objects());
-            let wrong = cold_keeps_what_is_referred_to(cluster, &referred.collect::<Vec<_>>(), &stored)?;
+            let applied = (0..groups.count()).map(|group| groups.applied(group).map(|id| id.index));
+            let wrong = cold_keeps_what_is_referred_to(cluster, &referred.collect::<Vec<_>>(), &stored)
+                .or_else(|| all_is_written_down(cluster, &applied.collect::<Vec<_>>(), &stored))?;
             Some(format!("n{}: {wrong}", machine.id))
         })
     }

@@ -82,6 +82,13 @@ impl Machine {
         self.state().words.clone()
     }
 
+    /// Another machine stands in its place, with nothing on its disk.
+    pub(super) fn replace(&self) {
+        self.disk.replace();
+        self.index.wipe();
+        self.state().identity = None;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

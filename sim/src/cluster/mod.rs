@@ -6,10 +6,12 @@
 //! | `machine.rs` | how does a node live, die and come back? |
 //! | `strike.rs` | who is meant, and what happens to them? |
 //! | `watch.rs` | do the invariants hold; is the cluster whole again? |
+//! | `restore.rs` | how does it come back when all of it is lost? |
 
 mod cold;
 mod forks;
 mod machine;
+mod restore;
 mod strike;
 mod watch;
 
@@ -67,6 +69,7 @@ impl Shape {
         cold.object = 64 << 10;
         cold.sweep_every = Duration::from_millis(700);
         cold.grace = Duration::from_secs(4);
+        cold.record_every = Duration::from_millis(900);
         cold.cache = 256 << 10;
         cold.block = 32 << 10;
         cold.patience = Duration::from_secs(3);
@@ -132,6 +135,9 @@ struct State {
     led: Vec<Option<u32>>,
     /// Looks at what the disks hold: how many entries were found durable on a majority.
     confirmed_on_disks: u64,
+    /// Whether all nodes were lost and the cluster is coming back: what it knows to be committed, it knows from the cold
+    /// store, and not from a majority.
+    restoring: bool,
     /// Snapshots of others that each replica was seen to have put in force, by node, life of its process and group.
     snapshots: BTreeMap<(u32, u64, u32), u64>,
 }
@@ -151,6 +157,7 @@ impl Cluster {
             struck: Vec::new(),
             led: vec![None; shape.groups as usize],
             confirmed_on_disks: 0,
+            restoring: false,
             snapshots: BTreeMap::new(),
         };
         let cold = FalseCold::new(&dice, Tell::on(control, HostId::WORLD));

@@ -190,7 +190,7 @@ impl Cluster {
         }
     }
 
-    fn machine(&self, id: u32) -> &super::Machine {
+    pub(super) fn machine(&self, id: u32) -> &super::Machine {
         &self.0.machines[id as usize - 1]
     }
 

@@ -30,7 +30,8 @@ impl Cluster {
                 return;
             }
             let mut judged = self.look();
-            if judged.is_ok() && look.is_multiple_of(LOOKS_PER_DISK_CHECK) {
+            let restoring = self.state().restoring;
+            if judged.is_ok() && look.is_multiple_of(LOOKS_PER_DISK_CHECK) && !restoring {
                 judged = self.check_disks().await;
             }
             if let Err(broken) = judged {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use node::cold::key_of;
+use node::cold::{Chain, key_of, object_of, records_of};
 use node::keys::{ObjectId, ObjectRow};
 
 /// What is not as it should be, in words. The objects each group of one node refers to, in order, and the names in the
@@ -35,12 +35,34 @@ pub fn cold_keeps_what_is_referred_to(
             referred.insert(key);
         }
     }
-    let orphan = stored.iter().find(|key| !referred.contains(*key))?;
+    let is_object = |key: &str| {
+        (0..)
+            .zip(groups)
+            .any(|(group, _)| object_of(cluster, group, key).is_some())
+    };
+    let orphan = stored
+        .iter()
+        .filter(|key| is_object(key))
+        .find(|key| !referred.contains(*key))?;
     Some(format!("nothing refers to {orphan}"))
+}
+
+/// What is not written down, in words. The last entry that each group has applied, in order, and the names in the store.
+#[must_use]
+pub fn all_is_written_down(cluster: u128, applied: &[Option<u64>], stored: &BTreeSet<String>) -> Option<String> {
+    let names: Vec<String> = stored.iter().cloned().collect();
+    (0..).zip(applied).find_map(|(group, applied)| {
+        let end = Chain::find(&records_of(cluster, group), &names).end();
+        (end < *applied).then(|| {
+            format!("group {group} has applied up to entry {applied:?}, and is written down up to entry {end:?}")
+        })
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use node::cold::{LogName, StateName};
+
     use super::*;
 
     const OBJECT: ObjectId = ObjectId { term: 1, sequence: 2 };
@@ -60,6 +82,24 @@ mod tests {
             cold_keeps_what_is_referred_to(7, &[BTreeMap::new()], &stored(&[])),
             None
         );
+    }
+
+    #[test]
+    fn a_group_is_written_down_up_to_the_end_of_its_last_whole_state_and_the_log_after_it() {
+        let prefix = records_of(7, 0);
+        let state = StateName { index: 5, nonce: 1 }.part(&prefix, 0, true);
+        let log = LogName {
+            from: 6,
+            to: 8,
+            nonce: 1,
+        }
+        .key(&prefix);
+        let stored = BTreeSet::from([state, log]);
+        assert_eq!(all_is_written_down(7, &[Some(8)], &stored), None);
+        assert_eq!(all_is_written_down(7, &[None], &BTreeSet::new()), None);
+        let wrong = all_is_written_down(7, &[Some(9)], &stored).unwrap_or_default();
+        assert!(wrong.contains("up to entry Some(8)"), "{wrong}");
+        assert!(all_is_written_down(7, &[Some(8), Some(0)], &stored).is_some());
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub mod nothing_goes_back;
 pub mod one_leader_per_term;
 pub mod same_applied_same_digest;
 
-pub use cold_keeps_what_is_referred_to::cold_keeps_what_is_referred_to;
+pub use cold_keeps_what_is_referred_to::{all_is_written_down, cold_keeps_what_is_referred_to};
 pub use committed_is_on_a_majority::{Durable, committed_is_on_a_majority};
 pub use forks_leak_nothing::forks_leak_nothing;
 
@@ -85,6 +85,9 @@ pub trait Invariant: Send {
     /// # Errors
     /// The first time that what was observed cannot be.
     fn observe(&mut self, seen: &Observation) -> Result<(), Broken>;
+
+    /// All nodes were lost with all they knew; those that come now are others. What was committed still is.
+    fn all_lost(&mut self) {}
 }
 
 /// All properties that a stream of observations is held against.
@@ -118,6 +121,13 @@ impl Invariants {
         self.watched
             .iter_mut()
             .try_for_each(|invariant| invariant.observe(seen))
+    }
+
+    /// All nodes were lost with all they knew; those that come now are others.
+    pub fn all_lost(&mut self) {
+        for invariant in &mut self.watched {
+            invariant.all_lost();
+        }
     }
 
     /// How many observations were made: a run without any has proved nothing.

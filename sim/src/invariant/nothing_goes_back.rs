@@ -58,6 +58,10 @@ impl Invariant for NothingGoesBack {
         }
         Ok(())
     }
+
+    fn all_lost(&mut self) {
+        self.last.clear();
+    }
 }
 
 #[cfg(test)]
