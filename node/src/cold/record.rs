@@ -297,7 +297,8 @@ mod tests {
 
     const GOLDEN_STATE: &str =
         "48465243 01 00000017 97c60201 8202 03 00ac0201 05 ac02 02 03b7ffacb203 01acae85a10f 616263 64";
-    const GOLDEN_LOG: &str = "48465243 01 00000018 6bdc1807 8202 03 01ac02ad02 05 ac02 02 03b7ffacb203 01acae85a10f 616263 64";
+    const GOLDEN_LOG: &str =
+        "48465243 01 00000018 6bdc1807 8202 03 01ac02ad02 05 ac02 02 03b7ffacb203 01acae85a10f 616263 64";
 
     #[test]
     fn damage_is_noticed_wherever_it_strikes() {

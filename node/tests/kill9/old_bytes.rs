@@ -13,7 +13,7 @@ use super::{
 /// Bytes move after half a second, in objects of 256 KiB; the newest ones are not kept in memory, so that readers go where
 /// they are.
 const SOON: &str = "hot_age = \"500ms\"\nevery = \"200ms\"\nobject = \"256KiB\"\n\
-                    sweep_every = \"500ms\"\ngrace = \"5s\"\ncache = \"1MiB\"\nblock = \"64KiB\"\n[cache]\ntail = \"0B\"\n";
+                    sweep_every = \"500ms\"\ngrace = \"5s\"\nrecord_every = \"500ms\"\ncache = \"1MiB\"\nblock = \"64KiB\"\n[cache]\ntail = \"0B\"\n";
 
 /// The total of a figure over all groups of a node.
 async fn total(server: &Server, figure: &str) -> u64 {
@@ -84,19 +84,92 @@ fn old_bytes_of_one_process_move_to_a_folder_through_all_its_deaths() {
 }
 
 mod in_a_bucket {
+    use std::process::{Command, Output};
+
     use super::*;
     use crate::{moto::Moto, three::cluster_with};
+
+    /// The section for a bucket of moto, below a prefix.
+    fn section(moto: &Moto, prefix: &str) -> String {
+        let endpoint = moto.options("").endpoint.expect("it has one");
+        format!(
+            "[s3]\nbucket = \"bucket\"\nprefix = {prefix:?}\nendpoint = {endpoint:?}\naddressing = \"path\"\n\
+             access_key_id = \"key\"\nsecret_access_key = \"$KILL9_SECRET\"\n"
+        )
+    }
+
+    /// `holdfast …`, to its end.
+    fn holdfast(arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+        command.args(arguments).env("KILL9_SECRET", "secret");
+        command.output().expect("the program starts")
+    }
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+
+    #[test]
+    fn three_processes_that_lost_all_their_disks_come_back_from_the_bucket_and_nothing_comes_back_beside_a_living_cluster()
+     {
+        run(Duration::from_secs(110), async {
+            let moto = Moto::shared();
+            let folder = tempfile::tempdir().unwrap();
+            let s3 = section(&moto, "lost");
+            let mut servers = cluster_with(folder.path(), &format!("[cold]\nbackend = \"s3\"\n{SOON}{s3}"));
+            servers.iter_mut().for_each(Server::start);
+            for server in &mut servers {
+                server.ready("/readyz/cluster").await;
+            }
+            let authorities: Vec<String> = servers.iter().map(|server| server.authority.clone()).collect();
+            let mut load = Workload::start(&authorities, 4).await;
+            load.progress(1500, "three nodes").await;
+            let first = folder.path().join("node1.toml").display().to_string();
+            let other = folder.path().join("beside").display().to_string();
+            let beside = holdfast(&["restore", "--config", &first, "--data-dir", &other]);
+            assert_eq!(beside.status.code(), Some(2), "{}", text(&beside.stdout));
+            assert!(text(&beside.stderr).contains("lives"), "{}", text(&beside.stderr));
+            load.stop().await;
+            for server in &servers {
+                moved(server).await;
+            }
+            // Longer than it takes until all of it is written down.
+            rt::sleep(Duration::from_secs(3)).await;
+            let before = load.verify().await;
+            servers.iter_mut().for_each(Server::kill);
+            for id in 1..=3 {
+                fs::remove_dir_all(folder.path().join(format!("data{id}"))).unwrap();
+            }
+
+            let verified = holdfast(&["backup", "verify", "--config", &first, "--json"]);
+            assert!(verified.status.success(), "{}", text(&verified.stderr));
+            let verified: Value = serde_json::from_slice(&verified.stdout).expect("JSON");
+            assert_eq!(verified["problems"], serde_json::json!([]));
+            assert!(verified["checked"]["streams"].as_u64() >= Some(4), "{verified}");
+            let restored = holdfast(&["restore", "--config", &first]);
+            assert!(restored.status.success(), "{}", text(&restored.stderr));
+            println!("{}", text(&restored.stdout));
+            servers.iter_mut().for_each(Server::start);
+            for server in &mut servers {
+                server.ready("/readyz/cluster").await;
+            }
+            let after = load.verify().await;
+            assert_eq!(after, before);
+            for (at, authority) in authorities.iter().enumerate() {
+                let url = format!("http://{authority}/v1/stream/after-{at}");
+                let created = holdfast(&["stream", "create", &url]);
+                assert!(created.status.success(), "{}", text(&created.stderr));
+            }
+            println!("{after}");
+        });
+    }
 
     #[test]
     fn three_processes_share_a_bucket_and_lose_nothing_while_they_are_killed() {
         run(Duration::from_secs(110), async {
             let moto = Moto::shared();
             let folder = tempfile::tempdir().unwrap();
-            let s3 = format!(
-                "[s3]\nbucket = \"bucket\"\nprefix = \"three\"\nendpoint = {:?}\naddressing = \"path\"\n\
-                 access_key_id = \"key\"\nsecret_access_key = \"$KILL9_SECRET\"\n",
-                moto.options("").endpoint.expect("it has one")
-            );
+            let s3 = section(&moto, "three");
             let mut servers = cluster_with(folder.path(), &format!("[cold]\nbackend = \"s3\"\n{SOON}{s3}"));
             for server in &mut servers {
                 server.start();
