@@ -21,7 +21,7 @@ use sim::fault::{Fault, Whom};
 
 use crate::about;
 use crate::nemesis::Nemesis;
-use crate::scenario::Scenario;
+use crate::scenario::{Lost, Scenario};
 use crate::transport::SimTransport;
 
 /// How long a client waits for an answer: a little more than an election and a retry take.
@@ -298,7 +298,7 @@ impl Tale {
         nemeses: Vec<Box<dyn Nemesis>>,
         storm: Duration,
         calm: Duration,
-        lost: bool,
+        lost: Option<Lost>,
     ) {
         let Self {
             control,
@@ -319,6 +319,11 @@ impl Tale {
             return;
         }
 
+        // What is lost before it was ever written down does not come back.
+        if lost == Some(Lost::InTheStorm) && !self.settled().await {
+            return;
+        }
+
         let from_ns = control.now_ns();
         self.note(|notes| notes.storm_from_ns = from_ns);
         let actors = self.enter(clients);
@@ -330,6 +335,9 @@ impl Tale {
         strikers.iter().for_each(JoinHandle::abort);
         let to_ns = control.now_ns();
         self.note(|notes| notes.storm_to_ns = to_ns);
+        if lost == Some(Lost::InTheStorm) && !self.lost().await {
+            return;
+        }
 
         cluster.strike(Fault::Mend);
         // Who was told to end just before does so first.
@@ -353,19 +361,33 @@ impl Tale {
             }
         }
         workload::last_look(&mut manager, stage).await;
-        if is_whole
-            && self.whole("stays-whole").await
-            && self.settled().await
-            && (!lost || self.restored(&mut manager).await)
-        {
+        let is_settled = is_whole && self.whole("stays-whole").await && self.settled().await;
+        if is_settled && (lost != Some(Lost::AtTheEnd) || self.lost_at_the_end(&mut manager).await) {
             watch.abort();
         }
     }
 
-    /// Everything is lost, and must come back as it was; whether it did.
-    async fn restored(&self, manager: &mut Client) -> bool {
+    /// Nobody may bring back what lives. Then everything is lost, and must come back as it was; whether it did.
+    async fn lost_at_the_end(&self, manager: &mut Client) -> bool {
+        if self.cluster.restore_beside().await.is_ok() {
+            self.trouble(
+                "only-one-at-work",
+                "a cluster that lives was taken for lost, and restored".into(),
+            );
+            return false;
+        }
+        if !self.settled().await || !self.lost().await {
+            return false;
+        }
+        workload::last_look(manager, &self.stage).await;
+        self.whole("stays-whole").await && self.settled().await
+    }
+
+    /// Everything is lost, and must come back; whether it did.
+    async fn lost(&self) -> bool {
         let cluster = &self.cluster;
         cluster.lose_all();
+        cluster.strike(Fault::MendCold);
         for fault in lost_hurts(&mut self.control.dice().stream("restore")) {
             cluster.strike(fault);
         }
@@ -381,8 +403,7 @@ impl Tale {
         }
         cluster.is_back();
         self.note(|notes| notes.ways.iter().for_each(|way| way.reconnect()));
-        workload::last_look(manager, &self.stage).await;
-        self.whole("stays-whole").await && self.settled().await
+        true
     }
 
     fn client(&self, id: u32) -> Client {

@@ -31,8 +31,8 @@ pub struct Scenario {
     pub storm: Duration,
     /// How long clients go on after the cluster is whole: longer than the grace that the law of answers gives.
     pub calm: Duration,
-    /// Whether, when all is over and written down, all nodes are lost, and the cluster comes back from the cold store.
-    pub lost: bool,
+    /// When all nodes are lost, if they are, so that the cluster must come back from the cold store.
+    pub lost: Option<Lost>,
     /// The habits of the network.
     pub net: NetOptions,
     /// The habits of the executor.
@@ -53,9 +53,18 @@ impl Scenario {
             clock_error: None,
             storm: Duration::from_secs(20),
             calm: Duration::from_secs(5),
-            lost: false,
+            lost: None,
             net: NetOptions::default(),
             engine: engine::Options::default(),
         }
     }
+}
+
+/// When all nodes are lost with their disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// When all is over, whole and written down: everything must come back.
+    AtTheEnd,
+    /// At the height of the storm, with clients at work: what comes back must be what was, up to a moment.
+    InTheStorm,
 }

@@ -37,7 +37,9 @@ fn judge(history: &History) -> Verdict {
             let (Some((read, seen)), Some(returned)) = (event.seen(), event.returned) else {
                 continue;
             };
-            let Some(next) = bytes(&seen.next).filter(|_| read.live.is_some()) else {
+            // Who has been shown something and was not at the tail when he left did not wait: he was catching up.
+            let waited = read.live.is_some() && (seen.up_to_date || seen.tags.is_empty());
+            let Some(next) = bytes(&seen.next).filter(|_| waited) else {
                 continue;
             };
             let missed = appends.iter().find(|(append, end)| {
@@ -74,7 +76,7 @@ fn bytes(offset: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checker::tale::{Tale, append, offset, stored_at};
+    use crate::checker::tale::{Tale, append, offset, stored_at, tag};
     use crate::history::{Live, Read, Seen};
 
     fn waiting(from: u64) -> Op {
@@ -104,6 +106,24 @@ mod tests {
         tale.call(Op::Append(append(2)), stored_at(2));
         tale.pass(before_ms).end(waiting, shows(ends_at));
         tale
+    }
+
+    #[test]
+    fn who_leaves_while_he_is_catching_up_did_not_wait() {
+        for (tags, up_to_date, lawful) in [(vec![1], false, true), (vec![1], true, false), (vec![], false, false)] {
+            let mut tale = Tale::new();
+            tale.create().stored(1).calm().pass(2000);
+            let catching_up = tale.begin(waiting(0));
+            tale.call(Op::Append(append(2)), stored_at(2));
+            let seen = Seen {
+                next: offset(1),
+                tags: tags.into_iter().map(tag).collect(),
+                up_to_date,
+                ..Seen::default()
+            };
+            tale.pass(9000).end(catching_up, Ending::Done(Answer::Read(seen)));
+            assert_eq!(judge(&tale.history()) == Verdict::Holds, lawful, "{up_to_date}");
+        }
     }
 
     #[test]

@@ -165,13 +165,13 @@ impl Signs {
     ) -> Result<(), String> {
         let Some(cluster) = store.cluster() else { return Ok(()) };
         if self.term != term {
+            if store.owner(cluster).await?.is_none() {
+                store.own(cluster, 0, owner).await?;
+            }
             *self = Self {
                 term,
                 ..Self::default()
             };
-            if store.owner(cluster).await?.is_none() {
-                store.own(cluster, 0, owner).await?;
-            }
         }
         if self.last.is_some_and(|last| last.elapsed() < every) {
             return Ok(());

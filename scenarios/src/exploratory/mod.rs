@@ -37,7 +37,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ALL: [Entry; 27] = [
+pub const ALL: [Entry; 28] = [
     Entry {
         name: "fair-weather",
         about: "nothing goes wrong",
@@ -162,6 +162,11 @@ pub const ALL: [Entry; 27] = [
         name: "all-is-lost",
         about: "all nodes are lost with their disks, and the cluster comes back from the cold store",
         scenario: old_bytes_move::all_is_lost,
+    },
+    Entry {
+        name: "lost-in-the-storm",
+        about: "all nodes are lost in the middle of everything, and what comes back is what was, up to a moment",
+        scenario: old_bytes_move::lost_in_the_storm,
     },
     Entry {
         name: "swarm",

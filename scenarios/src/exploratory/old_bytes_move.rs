@@ -7,14 +7,15 @@
 use std::time::Duration;
 
 use jepsen::workload::{
-    Workload, appenders, forkers, keepers, mortal_snapshotters, producers, readers, recreators, snapshotters, tailers,
+    Kind, Workload, appenders, forkers, keepers, mortal_snapshotters, producers, readers, recreators, snapshotters,
+    tailers,
 };
 use net::dice::Dice;
 use rand::RngExt;
 use sim::fault::{Fault, Whom};
 
 use crate::nemesis::{hurt_and_mend, millis};
-use crate::scenario::Scenario;
+use crate::scenario::{Lost, Scenario};
 
 pub(super) fn old_bytes_move(dice: &Dice) -> Scenario {
     let throw = &mut dice.stream("old bytes");
@@ -61,8 +62,28 @@ pub(super) fn all_is_lost(dice: &Dice) -> Scenario {
     Scenario {
         name: "all-is-lost",
         storm: Duration::from_secs(8),
-        lost: true,
+        lost: Some(Lost::AtTheEnd),
         ..old_bytes_move(dice)
+    }
+}
+
+/// All nodes are lost at the height of the storm. Clients cannot be asked whether what comes back is right, because what was
+/// acknowledged last is gone; but every group must be what it was after an entry that was committed, and refer to nothing
+/// that was swept.
+pub(super) fn lost_in_the_storm(dice: &Dice) -> Scenario {
+    let mut scenario = old_bytes_move(dice);
+    // Groups come back as of different moments: what holds two of them together is another matter.
+    scenario.clients.retain(|workload| workload.kind != Kind::Forkers);
+    let throw = &mut dice.stream("lost in the storm");
+    let cold = &mut scenario.shape.config.cold;
+    cold.record_every = millis(throw.random_range(300..5000));
+    cold.grace = millis(throw.random_range(200..4000));
+    Scenario {
+        name: "lost-in-the-storm",
+        storm: Duration::from_secs(8),
+        lost: Some(Lost::InTheStorm),
+        laws: Vec::new(),
+        ..scenario
     }
 }
 

@@ -6,8 +6,10 @@ use node::restore;
 use rand::RngExt;
 
 use super::Cluster;
+use crate::disk::FalseDisk;
 use crate::engine::{Down, HostId};
 use crate::fault::{Fault, Whom};
+use crate::tell::Tell;
 
 /// How often one tries to prepare the first node.
 const TRIES: u32 = 20;
@@ -63,13 +65,42 @@ impl Cluster {
             let ended = preparing.await;
             self.kill(first.id, Down::Crash);
             match ended {
-                Ok(Ok(_)) => return Ok(()),
+                Ok(Ok(found)) => {
+                    let mut state = self.state();
+                    for group in found.groups {
+                        state.invariants.comes_back(group.group, group.index);
+                    }
+                    return Ok(());
+                }
                 Ok(Err(error)) => said = error.to_string(),
                 Err(_) => said = "its machine died".into(),
             }
             self.0.control.sleep(Duration::from_millis(500)).await;
         }
         Err(said)
+    }
+
+    /// Tries to bring the cluster back on another machine while it lives, as an operator does who takes it for lost.
+    ///
+    /// # Errors
+    /// Why it was refused: so it must be.
+    pub async fn restore_beside(&self) -> Result<(), String> {
+        let tell = Tell::on(&self.0.control, HostId::WORLD);
+        let disk = FalseDisk::new(&self.0.control.dice().fork("beside"), tell);
+        let (config, cold) = (self.config(1), self.0.cold.mount());
+        let now_ms = self.0.machines[0].clock.mount().now_ms();
+        let disk = disk.mount();
+        let preparing = self
+            .0
+            .control
+            .spawn_on(self.0.clients[0], "restore beside", async move {
+                restore::prepare(&config, disk, cold, now_ms, None, &mut ()).await
+            });
+        match preparing.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("its machine died".into()),
+        }
     }
 
     /// Brings the cluster back, with a few more misfortunes: nodes that die while it is told what was written down.

@@ -29,6 +29,10 @@ impl Invariant for CommittedNeverChanges {
         }
         Ok(())
     }
+
+    fn comes_back(&mut self, group: u32, index: u64) {
+        self.terms.retain(|(of, at), _| *of != group || *at <= index);
+    }
 }
 
 #[cfg(test)]

@@ -86,8 +86,11 @@ pub trait Invariant: Send {
     /// The first time that what was observed cannot be.
     fn observe(&mut self, seen: &Observation) -> Result<(), Broken>;
 
-    /// All nodes were lost with all they knew; those that come now are others. What was committed still is.
+    /// All nodes were lost with all they knew; those that come now are others.
     fn all_lost(&mut self) {}
+
+    /// A group comes back as it was after this entry: what was committed before still is, and nothing else.
+    fn comes_back(&mut self, _group: u32, _index: u64) {}
 }
 
 /// All properties that a stream of observations is held against.
@@ -127,6 +130,13 @@ impl Invariants {
     pub fn all_lost(&mut self) {
         for invariant in &mut self.watched {
             invariant.all_lost();
+        }
+    }
+
+    /// A group comes back as it was after this entry.
+    pub fn comes_back(&mut self, group: u32, index: u64) {
+        for invariant in &mut self.watched {
+            invariant.comes_back(group, index);
         }
     }
 

@@ -27,6 +27,11 @@ impl Invariant for OneLeaderPerTerm {
             ),
         })
     }
+
+    fn all_lost(&mut self) {
+        // A term in which somebody led and wrote nothing down is forgotten with him.
+        self.leaders.clear();
+    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,10 @@ impl Invariant for SameAppliedSameDigest {
             ),
         })
     }
+
+    fn comes_back(&mut self, group: u32, index: u64) {
+        self.digests.retain(|(of, at), _| *of != group || *at <= index);
+    }
 }
 
 #[cfg(test)]
