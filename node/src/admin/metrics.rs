@@ -245,6 +245,16 @@ fn cold(core: &Core, page: &mut Exposition) {
     for (name, help, value) in counters {
         page.single(name, Kind::Counter, help, value);
     }
+    page.family(
+        "holdfast_cold_recorded_entries",
+        Kind::Gauge,
+        "One past the last entry of the log that is written down in the cold store; of groups that this node leads.",
+    );
+    for group in 0..core.groups.count() {
+        if let Some(notes) = store.notes(group).filter(|_| core.config.cold.records()) {
+            page.sample(&[("group", &group)], notes.recorded_entries);
+        }
+    }
     page.single(
         "holdfast_cold_cache_bytes",
         Kind::Gauge,

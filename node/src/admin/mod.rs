@@ -114,7 +114,8 @@ pub(crate) fn status(core: &Core) -> Report {
     Report { ok: true, body }
 }
 
-/// `/cluster/hot-cold-stats`: how much of what this node's replicas hold is in the journal, and how much in the cold store.
+/// `/cluster/hot-cold-stats`: how much of what this node's replicas hold is in the journal, and how much in the cold store;
+/// and of groups that it leads, what will be deleted and rewritten there.
 pub(crate) fn hot_and_cold(core: &Core) -> Report {
     let groups: Vec<HotAndCold> = (0..core.groups.count())
         .map(|group| core.groups.view(group).hot_and_cold())
@@ -133,6 +134,9 @@ pub(crate) fn hot_and_cold(core: &Core) -> Report {
             let mut shown = json!(group);
             shown["group"] = number.into();
             shown["leads"] = core.groups.leading_term(number).is_some().into();
+            if let Some(notes) = core.cold.as_ref().and_then(|store| store.notes(number)) {
+                shown["sweep"] = json!(notes);
+            }
             shown
         })
         .collect();

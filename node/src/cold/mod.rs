@@ -9,7 +9,8 @@
 //! | `calls` | how are they put, listed and deleted? |
 //! | `cache` | which blocks are kept in memory? |
 //! | `mover` | what moves when, and how does the log hear of it? |
-//! | `sweeper` | which objects does nothing refer to any more? |
+//! | `sweeper`, `rewriter` | which objects does nothing, or almost nothing, refer to any more? |
+//! | `notes` | what will go, for whoever looks after it? |
 //! | `record` | what is a group written down as, so that it can be restored? |
 //! | `recorder` | when is it written down? |
 //! | `owner` | to whom do the objects of a cluster belong, and does it live? |
@@ -22,17 +23,20 @@ mod cache;
 mod calls;
 mod envelope;
 mod mover;
+mod notes;
 mod object;
 mod owner;
 mod packing;
 mod record;
 mod recorder;
+mod rewriter;
 mod store;
 mod sweeper;
 
 pub use calls::Put;
 pub use envelope::BadObject;
 pub(crate) use mover::tend;
+pub use notes::{Notes, ToDelete, ToRewrite};
 pub use object::{Directory, Packed, RunEntry, key_of, object_of, prefix_of};
 pub(crate) use owner::{Owner, SIGNS_MISSED, alive_every, lost};
 #[cfg(test)]

@@ -52,6 +52,7 @@ pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream)
                 terms.remove(&group);
                 sweeper.no_longer(group);
                 recorder.no_longer(group);
+                store.forget_notes(group);
                 continue;
             };
             let counting = terms.entry(group).or_default();
@@ -68,7 +69,13 @@ pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream)
                 counting,
                 chance: &mut chance,
             };
+            // What is mostly dead is looked at as often as what is dead.
+            let rewrites = sweeper.is_due(&core, group, term);
             let moved = match round.run().await {
+                Ok(()) if rewrites => round.rewrite().await,
+                ended => ended,
+            };
+            let moved = match moved {
                 Ok(()) => counting.settle(&core, group).await,
                 failed => failed,
             };
@@ -80,7 +87,9 @@ pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream)
                 if let Err(because) = recorder.record(&core, &store, group, term, &mut chance).await {
                     tracing::warn!(group, because, "a group is not written down for now");
                 }
-                written = Some(recorder.next(group));
+                let next = recorder.next(group);
+                store.note(group, |notes| notes.recorded_entries = next);
+                written = Some(next);
                 if group == 0
                     && let Err(because) = give_sign(&core, &store, &mut signs, term).await
                 {
@@ -117,10 +126,10 @@ struct Counting {
 }
 
 /// One look at one group.
-struct Round<'a> {
-    core: &'a Arc<Core>,
-    store: &'a Arc<Store>,
-    group: u32,
+pub(super) struct Round<'a> {
+    pub(super) core: &'a Arc<Core>,
+    pub(super) store: &'a Arc<Store>,
+    pub(super) group: u32,
     counting: &'a mut Counting,
     chance: &'a mut Stream,
 }
@@ -186,7 +195,7 @@ impl Round<'_> {
     }
 
     /// Puts what was gathered, and tells the log.
-    async fn empty(&mut self, filling: &mut Filling) -> Result<(), String> {
+    pub(super) async fn empty(&mut self, filling: &mut Filling) -> Result<(), String> {
         let filling = std::mem::take(filling);
         if filling.is_empty() {
             return Ok(());

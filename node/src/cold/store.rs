@@ -21,6 +21,7 @@ use storage::error::ColdError;
 
 use super::cache::{BlockId, Cache};
 use super::envelope::{BadObject, HEADER_BYTES};
+use super::notes::Notes;
 use super::object::{Directory, OBJECT, key_of};
 use crate::keys::ColdPlace;
 
@@ -167,6 +168,8 @@ struct State {
     cache: Cache,
     /// Blocks that somebody is fetching.
     coming: BTreeMap<BlockId, Coming>,
+    /// What this node last saw of the groups it leads.
+    notes: BTreeMap<u32, Notes>,
 }
 
 pub(super) fn count(counter: &AtomicU64, by: u64) {
@@ -181,6 +184,7 @@ impl Store {
             cluster: None,
             cache: Cache::new(options.cache_bytes),
             coming: BTreeMap::new(),
+            notes: BTreeMap::new(),
         };
         Self {
             seam,
@@ -205,6 +209,22 @@ impl Store {
     #[must_use]
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
+    }
+
+    /// Notes what the leader of a group has seen of its objects.
+    pub(super) fn note(&self, group: u32, change: impl FnOnce(&mut Notes)) {
+        change(self.state().notes.entry(group).or_default());
+    }
+
+    /// This node does not lead the group any more.
+    pub(super) fn forget_notes(&self, group: u32) {
+        self.state().notes.remove(&group);
+    }
+
+    /// What this node last saw of the objects of a group that it leads.
+    #[must_use]
+    pub fn notes(&self, group: u32) -> Option<Notes> {
+        self.state().notes.get(&group).cloned()
     }
 
     /// Bytes of blocks in memory.

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use net::rt::Instant;
 
+use super::notes::{ToDelete, some};
+use super::object::key_of;
 use super::store::Store;
 use crate::Core;
 use crate::keys::ObjectId;
@@ -41,6 +43,13 @@ impl Sweeper {
         self.groups.remove(&group);
     }
 
+    /// Whether it is time to look at the objects of a group.
+    pub(super) fn is_due(&self, core: &Core, group: u32, term: u64) -> bool {
+        let known = self.groups.get(&group).filter(|known| known.term == term);
+        let looked = known.and_then(|known| known.looked);
+        looked.is_none_or(|looked| looked.elapsed() >= core.config.cold.sweep_every)
+    }
+
     /// Looks at the objects of a group that this node leads in this term, if it is time to, and deletes what was dead for
     /// long enough. `written`: the first entry that is not written down, if this cluster is.
     pub(super) async fn sweep(
@@ -52,7 +61,10 @@ impl Sweeper {
         doubtful: &BTreeSet<ObjectId>,
         written: Option<u64>,
     ) {
-        let (grace, every) = (core.config.cold.grace, core.config.cold.sweep_every);
+        if !self.is_due(core, group, term) {
+            return;
+        }
+        let grace = core.config.cold.grace;
         let known = self.groups.entry(group).or_default();
         if known.term != term {
             *known = Known {
@@ -60,17 +72,24 @@ impl Sweeper {
                 ..Known::default()
             };
         }
-        if known.looked.is_some_and(|looked| looked.elapsed() < every) {
-            return;
-        }
         match known.look(core, store, group, doubtful).await {
             Ok(()) => known.looked = Some(Instant::now()),
             Err(because) => return tracing::debug!(group, because, "the objects of a group are not swept for now"),
         }
+        let is_written = |index: u64| written.is_none_or(|next| next > index);
+        if let Some(cluster) = store.cluster() {
+            let told = known.dead.iter().map(|(object, (since, index))| {
+                ToDelete::new(key_of(cluster, group, *object), *since + grace, !is_written(*index))
+            });
+            store.note(group, |notes| {
+                notes.dead_objects = known.dead.len() as u64;
+                notes.to_delete = some(told);
+            });
+        }
         let due: Vec<ObjectId> = known
             .dead
             .iter()
-            .filter(|(_, (since, index))| since.elapsed() >= grace && written.is_none_or(|next| next > *index))
+            .filter(|(_, (since, index))| since.elapsed() >= grace && is_written(*index))
             .map(|(object, _)| *object)
             .collect();
         for object in due {

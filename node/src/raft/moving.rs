@@ -277,6 +277,41 @@ impl GroupView {
         self.machine.hot_chunks(incarnation, bytes)
     }
 
+    /// The chunks of a life of a stream, or of a blob, that lie in this object, within these offsets; with their ends.
+    ///
+    /// # Errors
+    /// If the index fails or makes no sense.
+    pub fn chunks_in(
+        &self,
+        object: ObjectId,
+        incarnation: u64,
+        from: u64,
+        to: u64,
+    ) -> io::Result<Vec<(Offset, Chunk)>> {
+        let generation = self.machine.state().generation;
+        let range = KeyRange::chunks_from(self.machine.group, generation, incarnation, Offset(from));
+        let (mut found, mut at) = (Vec::new(), range.from);
+        loop {
+            let page = self.machine.index.scan(&at, &range.to, PAGE)?;
+            for (key, value) in &page {
+                let Key::Chunk { end, .. } = Key::decode(key).map_err(damaged)? else {
+                    return Ok(found);
+                };
+                let chunk = Chunk::decode(value).map_err(damaged)?;
+                if end.0 - u64::from(chunk.len) >= to {
+                    return Ok(found);
+                }
+                if matches!(chunk.place, Place::Cold(place) if place.object == object) {
+                    found.push((end, chunk));
+                }
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == PAGE => at = [&last[..], &[0]].concat().into(),
+                _ => return Ok(found),
+            }
+        }
+    }
+
     /// One past the last byte of a stream in the journal, as far as is known; none if it has none there.
     #[must_use]
     pub fn hot_end(&self, incarnation: u64) -> Option<Offset> {

@@ -29,6 +29,12 @@ pub fn cold_keeps_what_is_referred_to(
                     row.live, row.len
                 ));
             }
+            if row.live < row.len / 2 {
+                return Some(format!(
+                    "group {group} refers to {} bytes of {key}, which has {}, and it is not rewritten",
+                    row.live, row.len
+                ));
+            }
             if !stored.contains(&key) {
                 return Some(format!("group {group} refers to {key}, which is not there"));
             }
@@ -109,6 +115,7 @@ mod tests {
             (group(5), stored(&[]), "is not there"),
             (group(5), stored(&[OBJECT, other]), "nothing refers to"),
             (group(0), stored(&[OBJECT]), "no byte"),
+            (group(4), stored(&[OBJECT]), "not rewritten"),
             (group(11), stored(&[OBJECT]), "never had"),
         ] {
             let wrong = cold_keeps_what_is_referred_to(7, &groups, &stored).unwrap_or_default();
