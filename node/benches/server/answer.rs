@@ -1,5 +1,7 @@
 //! How much of an HTTP/1.1 answer has come, without keeping any of it: the cheapest client there is.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 /// An answer on its way, framed by `Content-Length` or in chunks.
 #[derive(Default)]
 pub(crate) struct Answer {
@@ -86,5 +88,25 @@ impl Answer {
             Some(left) => State::Bytes { left, chunked: false },
             None => State::Size(Vec::new()),
         }
+    }
+}
+
+/// Reads a stream of so many bytes from its beginning, over one connection, and throws it away.
+pub(crate) async fn read_all(authority: &str, name: &str, whole: usize) {
+    let mut stream = net::rt::TcpStream::connect(authority).await.expect("a connection");
+    let mut buffer = vec![0_u8; 1 << 20];
+    let (mut taken, mut from) = (0, 0);
+    // An answer ends after `http.max_read` bytes: a reader asks on from there.
+    while taken < whole {
+        let request = format!("GET /v1/stream/{name}?offset={from:020} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("a request");
+        let mut answer = Answer::default();
+        while !answer.ended() {
+            let read = stream.read(&mut buffer).await.expect("bytes");
+            assert!(read > 0, "the server hung up");
+            answer.take(&buffer[..read]);
+        }
+        taken += answer.body();
+        from = taken;
     }
 }

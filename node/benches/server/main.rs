@@ -11,8 +11,12 @@
 )]
 
 mod answer;
+mod cold;
 mod live;
 mod load;
+#[expect(dead_code, reason = "tests of storage use all of it")]
+#[path = "../../../storage/tests/s3/moto.rs"]
+mod moto;
 mod null;
 mod processes;
 
@@ -72,6 +76,18 @@ fn main() {
         }
         if wanted("idle-streams") {
             idle_streams(100_000).await;
+        }
+        if wanted("flush") {
+            cold::flush(&spread).await;
+        }
+        if wanted("cold-catch-up") {
+            cold::catch_up(256).await;
+        }
+        if wanted("puts") {
+            cold::puts(10_000, 1024).await;
+        }
+        if wanted("restore") {
+            cold::restore(100_000, 10_737).await;
         }
     });
     all.expect("a runtime");
@@ -286,51 +302,9 @@ async fn catch_up(mib: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let servers = start(folder.path(), 1).await;
     let authority = &servers[0].authority;
-    let client = Client::default();
-    let url = format!("http://{authority}/v1/stream/history");
-    let octets = "application/octet-stream";
-    let put = Request::put(&url).header("content-type", octets);
-    let put = put.body(Full::new(Bytes::new())).expect("a request");
-    assert!(
-        client
-            .call(put, Duration::from_secs(10))
-            .await
-            .expect("an answer")
-            .status()
-            .is_success()
-    );
-    let piece = Bytes::from(vec![b'x'; 64 * KIB]);
-    for _ in 0..mib * 16 {
-        let post = Request::post(&url).header("content-type", octets);
-        let post = post.body(Full::new(piece.clone())).expect("a request");
-        assert!(
-            client
-                .call(post, Duration::from_secs(10))
-                .await
-                .expect("an answer")
-                .status()
-                .is_success()
-        );
-    }
+    write_large(authority, "history", mib).await;
     let whole = mib * KIB * KIB;
-    let read = || async {
-        let mut stream = net::rt::TcpStream::connect(authority).await.expect("a connection");
-        let mut buffer = vec![0_u8; 1 << 20];
-        let (mut taken, mut from) = (0, 0);
-        // An answer ends after `http.max_read` bytes: a reader asks on from there.
-        while taken < whole {
-            let request = format!("GET /v1/stream/history?offset={from:020} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
-            stream.write_all(request.as_bytes()).await.expect("a request");
-            let mut answer = answer::Answer::default();
-            while !answer.ended() {
-                let read = stream.read(&mut buffer).await.expect("bytes");
-                assert!(read > 0, "the server hung up");
-                answer.take(&buffer[..read]);
-            }
-            taken += answer.body();
-            from = taken;
-        }
-    };
+    let read = || answer::read_all(authority, "history", whole);
     read().await;
     let (before, _) = servers[0].memory_kib();
     let (cpu, began, rounds) = (servers[0].cpu_us(), std::time::Instant::now(), 8);
@@ -350,6 +324,26 @@ async fn catch_up(mib: usize) {
         ),
         json!({ "mib": mib, "gib_per_second": per_second, "cpu_ms_per_mib": cpu_ms, "extra_kib": extra_kib }),
     );
+}
+
+/// Makes a stream of `mib` MiB, in appends of 64 KiB.
+async fn write_large(authority: &str, name: &str, mib: usize) {
+    let client = Client::default();
+    let url = format!("http://{authority}/v1/stream/{name}");
+    let octets = "application/octet-stream";
+    let call = |request: http::request::Builder, body: Bytes| {
+        let request = request.header("content-type", octets).body(Full::new(body));
+        let client = client.clone();
+        async move {
+            let answer = client.call(request.expect("a request"), Duration::from_secs(10)).await;
+            assert!(answer.expect("an answer").status().is_success());
+        }
+    };
+    call(Request::put(&url), Bytes::new()).await;
+    let piece = Bytes::from(vec![b'x'; 64 * KIB]);
+    for _ in 0..mib * 16 {
+        call(Request::post(&url), piece.clone()).await;
+    }
 }
 
 /// What a stream costs that nobody uses.

@@ -96,6 +96,7 @@ fn spawn(arguments: &[String]) -> io::Result<Child> {
     Command::new(env!("CARGO_BIN_EXE_holdfast"))
         .args(arguments)
         .env("HOLDFAST_LOG", "warn")
+        .env("BENCH_SECRET", "secret")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
@@ -106,6 +107,21 @@ pub(crate) fn one(folder: &Path) -> io::Result<Server> {
     let authority = format!("127.0.0.1:{}", free_port()?);
     let data = folder.join("data").display().to_string();
     let arguments = ["serve", "--listen", &authority, "--data-dir", &data]
+        .map(String::from)
+        .to_vec();
+    Server::start(authority, arguments)
+}
+
+/// One node with its data in a folder of this name below `folder`, and these sections more in its file `NAME.toml`.
+pub(crate) fn configured(folder: &Path, name: &str, more: &str) -> io::Result<Server> {
+    let authority = format!("127.0.0.1:{}", free_port()?);
+    let data = folder.join(name);
+    let file = folder.join(format!("{name}.toml"));
+    fs::write(
+        &file,
+        format!("version = 1\n[server]\nlisten = {authority:?}\ndata_dir = {data:?}\n{more}"),
+    )?;
+    let arguments = ["serve", "--config", &file.display().to_string()]
         .map(String::from)
         .to_vec();
     Server::start(authority, arguments)
