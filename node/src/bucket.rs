@@ -166,7 +166,7 @@ impl Core {
                 self.barrier(group, deadline).await?;
             }
             let streams = self.groups.view(group).streams_in(bucket);
-            streams.map_err(|error| ReadError::from(Broken(error.to_string())))
+            streams.map_err(|error| ReadError::from(Broken::of(error)))
         };
         let counts = join_all((0..self.groups.count()).map(count)).await;
         let streams: Result<u64, ReadError> = counts.into_iter().sum();
@@ -187,7 +187,7 @@ impl Core {
         }
         match self.groups.view(REGISTRY).bucket(bucket) {
             Ok((row, _)) => Ok(row),
-            Err(error) => Err(Broken(error.to_string()).into()),
+            Err(error) => Err(Broken::of(error).into()),
         }
     }
 

@@ -71,7 +71,7 @@ impl Core {
         let bucket: Arc<str> = bucket.into();
         let gathered = rt::blocking(move || gather(&views, &bucket, &listing)).await;
         let page = gathered.map_err(io::Error::other).and_then(|page| page);
-        page.map(Some).map_err(|error| Broken(error.to_string()).into())
+        page.map(Some).map_err(|error| Broken::of(error).into())
     }
 }
 

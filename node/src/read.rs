@@ -18,8 +18,9 @@ use net::rt::{self, Instant};
 
 use crate::{
     Core,
+    cold::ColdReadError,
     peer::NotDone,
-    raft::{GroupView, Hold, Lead},
+    raft::{self, GroupView, Hold, Lead},
     stream::{Lifetime, Offset, ReadPlan, ReadRefusal, StreamName, StreamRow, Whence, group_of, plan},
 };
 pub(crate) use lineage::Lineage;
@@ -77,10 +78,34 @@ pub enum ReadError {
     Broken(#[from] Broken),
 }
 
-/// Bytes that were promised and cannot be had: the stream is gone, trimmed, or damaged here.
+/// Bytes that were promised and cannot be had: the stream is gone, trimmed, damaged here, or the cold store is out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Broken(pub String);
+#[error("{because}")]
+pub struct Broken {
+    /// What stands in the way, in words.
+    pub because: String,
+    /// Whether that may pass by itself: the cold store does not answer.
+    pub may_pass: bool,
+}
+
+impl Broken {
+    /// For good, as far as this node knows.
+    pub(crate) fn of(because: impl ToString) -> Self {
+        Self {
+            because: because.to_string(),
+            may_pass: false,
+        }
+    }
+}
+
+impl From<raft::ReadError> for Broken {
+    fn from(error: raft::ReadError) -> Self {
+        Self {
+            may_pass: matches!(error, raft::ReadError::Cold(ColdReadError::Unreachable { .. })),
+            because: error.to_string(),
+        }
+    }
+}
 
 /// The bytes of a plan, to be fetched in order.
 pub struct Reading {
@@ -178,7 +203,7 @@ impl Core {
             // The time first: a use that comes between makes the row newer, never the time. And never before this node's
             // own, by which a local read may have found the stream gone already.
             let now_ms = leaders_ms.max(view.now_ms());
-            let Some(row) = view.row(stream).map_err(|error| Broken(error.to_string()))? else {
+            let Some(row) = view.row(stream).map_err(Broken::of)? else {
                 return Err(ReadError::NotFound);
             };
             if row.gone {
@@ -305,6 +330,19 @@ impl Reading {
     #[must_use]
     pub fn left(&self) -> u64 {
         self.plan.end.0 - self.at.0
+    }
+
+    /// Fetches the first bytes now, if they are not in memory: so that whoever cannot have them is told before an answer
+    /// begins, which could only break off.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    pub(crate) async fn begin(&mut self) -> Result<(), Broken> {
+        let next = Offset(self.at.0 + 1);
+        if self.left() > 0 && self.fetched.is_empty() && self.lineage.recent(self.at, next).is_none() {
+            self.fetched = detached(self.fetch(self.at, self.plan.end).await?);
+        }
+        Ok(())
     }
 
     /// The next bytes; at least one. Not to be called when nothing is left.

@@ -29,7 +29,7 @@ impl Core {
     ) -> Result<(Arc<StreamRow>, Option<Reading>, Reading), ReadError> {
         let (view, _) = self.used(stream, local, deadline).await?;
         // What is held is of one moment, later than that which was waited for.
-        let held = view.hold(stream).map_err(|error| Broken(error.to_string()))?;
+        let held = view.hold(stream).map_err(Broken::of)?;
         let (row, holds) = held.ok_or(ReadError::NotFound)?;
         let mut holds = holds.into_iter();
         let piece = self.config.cache.read_piece;

@@ -153,7 +153,9 @@ pub(crate) async fn puts(streams: usize, mib: usize) {
         body: KIB,
         span: Duration::from_secs(240),
     };
-    let run = load.append_count(std::slice::from_ref(&server.authority), mib * KIB).await;
+    let run = load
+        .append_count(std::slice::from_ref(&server.authority), mib * KIB)
+        .await;
     moved(&server).await;
     let traffic = traffic(&server).await;
     let puts = traffic["puts"].as_u64().unwrap_or(0);

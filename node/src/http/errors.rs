@@ -23,7 +23,7 @@
 //! | 413 | `body_too_large` `json_too_many_messages` `json_message_too_large` `stream_full` |
 //! | 500 | `read_failed` `internal` |
 //! | 501 | `not_implemented` |
-//! | 503 | `no_leader` `backpressure` `bucket_busy` `fork_source_changed` `shutting_down` `upload_lost` (nothing was stored; with `Retry-After`) |
+//! | 503 | `no_leader` `backpressure` `cold_unreachable` `bucket_busy` `fork_source_changed` `shutting_down` `upload_lost` (nothing was stored; with `Retry-After`) |
 //! | 504 | `outcome_unknown` (it may or may not be stored) |
 
 use std::borrow::Cow;

@@ -272,6 +272,10 @@ impl Http {
         let mut reading = self.node.read(query).await.map_err(refusal::read_failed)?;
         reading.limit(want_bytes);
         self.align(&mut reading).await?;
+        if self.node.cold.is_some() {
+            let begun = reading.begin().await;
+            begun.map_err(|broken| refusal::read_failed(ReadError::Broken(broken)))?;
+        }
         Ok(reading)
     }
 

@@ -286,6 +286,10 @@ pub(super) fn read_failed(error: ReadError) -> Problem {
             "no_leader",
             format!("no majority could confirm what is newest ({because}): try again, or read with consistency=local"),
         ),
+        ReadError::Broken(broken) if broken.may_pass => Problem::try_again(
+            "cold_unreachable",
+            format!("these bytes are old, and the store that holds them does not answer ({broken}): try again"),
+        ),
         ReadError::Broken(broken) => Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "read_failed",

@@ -28,6 +28,15 @@ pub(super) struct Books {
     objects: BTreeMap<ObjectId, ObjectRow>,
 }
 
+/// The life that no stream has: its row says that those of all others are kept.
+const NOTED: u64 = u64::MAX;
+
+/// Its row; nobody asks what is in it.
+const NOTE: HotRow = HotRow {
+    from: Offset(0),
+    since_ms: 0,
+};
+
 /// Bytes of one stream in the journal.
 #[derive(Debug, Clone, Copy)]
 struct Hot {
@@ -70,13 +79,16 @@ impl Books {
             }
             return Ok(books);
         }
+        let mut noted = false;
         each_row(index, &hot, |key, value| {
-            if let Key::Hot { incarnation, .. } = Key::decode(key).map_err(damaged)? {
-                books.put(incarnation, HotRow::decode(value).map_err(damaged)?);
+            match Key::decode(key).map_err(damaged)? {
+                Key::Hot { incarnation: NOTED, .. } => noted = true,
+                Key::Hot { incarnation, .. } => books.put(incarnation, HotRow::decode(value).map_err(damaged)?),
+                _ => {}
             }
             Ok(())
         })?;
-        if books.streams.is_empty() {
+        if !noted {
             books.find_all(index, of)?;
         }
         Ok(books)
@@ -99,10 +111,8 @@ impl Books {
         for (incarnation, row) in found {
             self.note(&mut batch, of, incarnation, row);
         }
-        if !batch.is_empty() {
-            index.write(batch)?;
-        }
-        Ok(())
+        batch.put(key(of, NOTED), NOTE.encode());
+        index.write(batch)
     }
 
     fn put(&mut self, incarnation: u64, row: HotRow) {
@@ -196,6 +206,7 @@ impl Books {
         }
         self.put_objects(batch, of, objects.keys().copied());
         if self.keeps {
+            batch.put(key(of, NOTED), NOTE.encode());
             for (incarnation, from) in hot {
                 let row = HotRow { from: *from, since_ms };
                 self.note(batch, of, *incarnation, row);

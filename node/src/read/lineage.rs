@@ -82,7 +82,7 @@ impl Core {
             }
         }
         let view = self.groups.view(group);
-        let row = view.row(&base.source).map_err(|error| Broken(error.to_string()))?;
+        let row = view.row(&base.source).map_err(Broken::of)?;
         let row = row.filter(|row| row.incarnation == base.incarnation);
         Ok(row.map(|row| (view, row)))
     }
@@ -94,10 +94,10 @@ fn lost(view: &GroupView, stream: &StreamName, row: &StreamRow) -> ReadError {
     match view.row(stream) {
         Ok(Some(now)) if now.incarnation == row.incarnation => {
             tracing::error!(%stream, "the source of a fork is not there");
-            Broken("the source of this fork is not there".into()).into()
+            Broken::of("the source of this fork is not there").into()
         }
         Ok(_) => ReadError::NotFound,
-        Err(error) => Broken(error.to_string()).into(),
+        Err(error) => Broken::of(error).into(),
     }
 }
 
@@ -126,7 +126,7 @@ impl Lineage {
             until,
         } = self.of(from);
         let found = view.append_ends(*incarnation, from, to.min(*until));
-        let (mut ends, known) = found.map_err(|error| Broken(error.to_string()))?;
+        let (mut ends, known) = found.map_err(Broken::of)?;
         ends.retain(|end| end < until);
         if known >= *until {
             ends.push(*until);
@@ -155,14 +155,14 @@ impl Lineage {
         let pieces = generation
             .view
             .read(generation.incarnation, at, to.min(generation.until));
-        pieces.await.map_err(|error| Broken(error.to_string()))
+        Ok(pieces.await?)
     }
 
     /// Where the append ends that the byte at `at` is of; or where the part of it ends that the fork has.
     pub(crate) fn append_end(&self, at: Offset) -> Result<Option<Offset>, Broken> {
         let generation = self.of(at);
         let end = generation.view.append_end(generation.incarnation, at);
-        let end = end.map_err(|error| Broken(error.to_string()))?;
+        let end = end.map_err(Broken::of)?;
         Ok(end.map(|end| end.min(generation.until)))
     }
 }

@@ -23,7 +23,7 @@ impl Reading {
     /// When that life of the stream is over, or those bytes are no longer kept.
     pub(crate) fn go_on(&mut self, stream: &StreamName, want_bytes: u64) -> Result<(), ReadError> {
         let view = self.lineage.view();
-        let row = view.row(stream).map_err(|error| Broken(error.to_string()))?;
+        let row = view.row(stream).map_err(Broken::of)?;
         let now_ms = view.now_ms();
         let lives = |row: &Arc<StreamRow>| row.incarnation == self.plan.incarnation && !row.is_over(now_ms);
         let Some(row) = row.filter(lives) else {
