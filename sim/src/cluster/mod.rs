@@ -54,6 +54,8 @@ impl Shape {
         let config = &mut self.config;
         // Small bodies, so that segments can be small, and are freed.
         config.http.max_body = 128 << 10;
+        // Clients wait for a whole answer only so long, and the cold store is far away.
+        config.http.max_read = 4 << 20;
         config.journal.segment = 256 << 10;
         config.journal.queue = 512 << 10;
         // Readers must go where the bytes are.
