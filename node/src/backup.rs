@@ -163,7 +163,7 @@ pub(crate) fn verify(flags: Verify) -> Result<(), Failure> {
         crate::LAST,
     )
     .map_err(Failure::broken);
-    discard(&scratch);
+    crate::discard(&scratch);
     let verified = verified??;
     if json {
         println!("{}", serde_json::to_string_pretty(&verified).map_err(Failure::broken)?);
@@ -173,17 +173,6 @@ pub(crate) fn verify(flags: Verify) -> Result<(), Failure> {
     match verified.problems.len() {
         0 => Ok(()),
         _ => Err(Failure::broken("not all of it could be restored")),
-    }
-}
-
-/// Removes the scratch folder.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a folder of this process, whole, when nothing uses it any more"
-)]
-fn discard(scratch: &Path) {
-    if let Err(error) = std::fs::remove_dir_all(scratch) {
-        eprintln!("holdfast: {} could not be removed: {error}", scratch.display());
     }
 }
 

@@ -407,6 +407,17 @@ fn resolved(key: &str, text: &str) -> Result<String, Failure> {
     }
 }
 
+/// Removes a scratch folder.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a folder of this process, whole, when nothing uses it any more"
+)]
+fn discard(scratch: &Path) {
+    if let Err(error) = fs::remove_dir_all(scratch) {
+        eprintln!("holdfast: {} could not be removed: {error}", scratch.display());
+    }
+}
+
 /// A few lines for whoever started this.
 fn greet(config: &Config, node: &Node) {
     let address = node.address();
