@@ -4,7 +4,7 @@
 //! too long is replaced; its seed counts as failed.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::ops::Range;
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -19,6 +19,9 @@ use jepsen::verdict::Verdict;
 use scenarios::exploratory;
 use scenarios::runner::{Met, run};
 use serde::{Deserialize, Serialize};
+
+/// How often one says in words how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub(crate) struct Sweep {
@@ -136,6 +139,9 @@ pub(crate) fn sweep(sweep: &Sweep) -> ExitCode {
     bar.set_style(style.expect("the template is well-formed"));
 
     let begun = Instant::now();
+    // In a file a bar is no use, but a line now and then is.
+    let (all, in_words) = (tasks.len(), !sweep.json && !io::stderr().is_terminal());
+    let mut told = begun;
     let tasks = Arc::new(Mutex::new(tasks.into_iter()));
     let (results, lines) = channel();
     for _ in 0..sweep.jobs.max(1) {
@@ -183,6 +189,11 @@ pub(crate) fn sweep(sweep: &Sweep) -> ExitCode {
             bar.set_message(format!("{} failed", failures.len()));
         }
         bar.inc(1);
+        if in_words && told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            let (done, spent) = (bar.position(), begun.elapsed().as_secs());
+            eprintln!("  {done} of {all} after {spent} s, {} failed", failures.len());
+        }
         if sweep.until_broken && !failures.is_empty() {
             break;
         }
