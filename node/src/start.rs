@@ -111,7 +111,10 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         usize::try_from(config.http.max_waiters).unwrap_or(usize::MAX),
     ));
     let cold = world.cold.filter(|_| config.cold.backend != ColdBackend::None);
-    let cold = cold.map(|seam| Arc::new(Store::new(seam, cold_options(&config))));
+    let cold = cold.map(|seam| {
+        let store = Store::new(seam, cold_options(&config));
+        Arc::new(store.caching_on(world.disk.clone(), config.cold.disk_cache))
+    });
     if let (Some(cold), Some(cluster)) = (&cold, standing.status().cluster) {
         cold.of_cluster(cluster.0);
     }

@@ -225,6 +225,11 @@ fn cold(core: &Core, page: &mut Exposition) {
         ("holdfast_cold_get_bytes_total", "Bytes that came back.", now.get_bytes),
         ("holdfast_cold_cache_hits_total", "Blocks found in memory.", now.hits),
         (
+            "holdfast_cold_disk_hits_total",
+            "Blocks found on this node's own disk.",
+            now.disk_hits,
+        ),
+        (
             "holdfast_cold_failures_total",
             "Calls that failed, each attempt counted.",
             now.failures,

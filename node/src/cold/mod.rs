@@ -7,7 +7,7 @@
 //! | `packing` | how do chunks become runs, and runs an object? |
 //! | `store` | how are objects read: verified, again and again, each block once for all who ask? |
 //! | `calls` | how are they put, listed and deleted? |
-//! | `cache` | which blocks are kept in memory? |
+//! | `cache`, `disk_cache` | which blocks are kept in memory, and on the node's own disk? |
 //! | `mover` | what moves when, and how does the log hear of it? |
 //! | `sweeper`, `rewriter` | which objects does nothing, or almost nothing, refer to any more? |
 //! | `notes` | what will go, for whoever looks after it? |
@@ -21,6 +21,7 @@
 
 mod cache;
 mod calls;
+mod disk_cache;
 mod envelope;
 mod mover;
 mod notes;

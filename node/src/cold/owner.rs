@@ -25,7 +25,7 @@ use super::store::{ColdReadError, Store};
 use crate::cluster::Unique;
 
 /// How far apart signs of life are at most.
-const ALIVE_EVERY_MAX: Duration = Duration::from_secs(20);
+const ALIVE_EVERY_MAX: Duration = Duration::from_secs(10);
 
 /// How many signs of life may fail before a cluster counts as lost.
 pub(crate) const SIGNS_MISSED: u32 = 3;

@@ -17,9 +17,11 @@ use futures_util::future::{BoxFuture, Shared, join_all};
 use net::rt::{self, Instant};
 use serde::Serialize;
 use storage::cold::Cold;
+use storage::disk::Disk;
 use storage::error::ColdError;
 
 use super::cache::{BlockId, Cache};
+use super::disk_cache::DiskCache;
 use super::envelope::{BadObject, HEADER_BYTES};
 use super::notes::Notes;
 use super::object::{Directory, OBJECT, key_of};
@@ -90,6 +92,7 @@ pub struct Traffic {
     gets: AtomicU64,
     get_bytes: AtomicU64,
     hits: AtomicU64,
+    disk_hits: AtomicU64,
     pub(super) failures: AtomicU64,
     hedges: AtomicU64,
     damaged: AtomicU64,
@@ -110,6 +113,8 @@ pub struct TrafficNow {
     pub get_bytes: u64,
     /// Blocks found in memory.
     pub hits: u64,
+    /// Blocks found on the node's own disk.
+    pub disk_hits: u64,
     /// Calls that failed, each attempt counted.
     pub failures: u64,
     /// Calls that were asked a second time because they were slow.
@@ -133,6 +138,7 @@ impl Traffic {
             gets: of(&self.gets),
             get_bytes: of(&self.get_bytes),
             hits: of(&self.hits),
+            disk_hits: of(&self.disk_hits),
             failures: of(&self.failures),
             hedges: of(&self.hedges),
             damaged: of(&self.damaged),
@@ -159,6 +165,8 @@ pub struct Store {
     pub(super) seam: Arc<dyn Cold>,
     pub(super) options: Options,
     state: Mutex<State>,
+    /// Blocks on the node's own disk, if there is room for them.
+    on_disk: Option<Arc<DiskCache>>,
     pub(super) traffic: Traffic,
 }
 
@@ -190,8 +198,16 @@ impl Store {
             seam,
             options,
             state: Mutex::new(state),
+            on_disk: None,
             traffic: Traffic::default(),
         }
+    }
+
+    /// The same, with so many bytes of blocks on this disk.
+    #[must_use]
+    pub fn caching_on(mut self, disk: Arc<dyn Disk>, bytes: u64) -> Self {
+        self.on_disk = DiskCache::new(disk, bytes, self.options.block_bytes).map(Arc::new);
+        self
     }
 
     /// Says of which cluster the objects are. The first word counts.
@@ -373,11 +389,27 @@ impl Store {
         let (store, wanted) = (self.clone(), id.clone());
         let fetching = async move {
             let start = wanted.number * store.options.block_bytes;
-            let found = store.get(&wanted.key, start..start + store.options.block_bytes).await;
-            let mut state = store.state();
-            state.coming.remove(&wanted);
-            if let Ok(bytes) = &found {
+            if let Some(bytes) = store.kept_on_disk(&wanted).await {
+                count(&store.traffic.disk_hits, 1);
+                let mut state = store.state();
+                state.coming.remove(&wanted);
                 state.cache.put(wanted, bytes.clone());
+                return Ok(bytes);
+            }
+            let found = store.get(&wanted.key, start..start + store.options.block_bytes).await;
+            {
+                let mut state = store.state();
+                state.coming.remove(&wanted);
+                if let Ok(bytes) = &found {
+                    state.cache.put(wanted.clone(), bytes.clone());
+                }
+            }
+            if let (Ok(bytes), Some(on_disk)) = (&found, store.on_disk.clone()) {
+                // Nobody waits for that.
+                let bytes = bytes.clone();
+                drop(rt::spawn("cold block to disk", async move {
+                    on_disk.put(&wanted, bytes).await
+                }));
             }
             found
         };
@@ -390,14 +422,21 @@ impl Store {
         Block::Asked(coming)
     }
 
+    async fn kept_on_disk(&self, id: &BlockId) -> Option<Bytes> {
+        self.on_disk.as_ref()?.get(id).await
+    }
+
     fn forget(&self, key: &Arc<str>, range: &Range<u64>) {
         let block = self.options.block_bytes.max(1);
-        let mut state = self.state();
         for number in range.start / block..=range.end / block {
-            state.cache.remove(&BlockId {
+            let id = BlockId {
                 key: key.clone(),
                 number,
-            });
+            };
+            self.state().cache.remove(&id);
+            if let Some(on_disk) = &self.on_disk {
+                on_disk.remove(&id);
+            }
         }
     }
 

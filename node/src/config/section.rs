@@ -338,6 +338,9 @@ pub struct Cold {
     pub record_every: Duration,
     /// Bytes of objects kept in memory for readers. Default 64MiB, 0B to 256GiB.
     pub cache: u64,
+    /// Bytes of objects kept on the node's own disk for readers, in the folder `cold-cache`; a restart begins anew. Default 0B,
+    /// none; 0B to 64TiB.
+    pub disk_cache: u64,
     /// Bytes of an object that are fetched and kept at once. Default 1MiB, 4KiB to 64MiB.
     pub block: u64,
     /// Blocks fetched ahead of a reader that goes on. Default 4, 0 to 64.
@@ -362,6 +365,7 @@ impl Default for Cold {
             grace: Duration::from_secs(3600),
             record_every: Duration::from_secs(30),
             cache: 64 * MIB,
+            disk_cache: 0,
             block: MIB,
             read_ahead: 4,
             patience: Duration::from_secs(20),

@@ -238,6 +238,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!("cold.grace", time cold.grace, ms(100), secs(90 * 86_400)),
     setting!("cold.record_every", time cold.record_every, Duration::ZERO, secs(86_400)),
     setting!("cold.cache", size cold.cache, 0, 256 * GIB),
+    setting!("cold.disk_cache", size cold.disk_cache, 0, 64 * 1024 * GIB),
     setting!("cold.block", size cold.block, 4 * KIB, 64 * MIB),
     setting!("cold.read_ahead", number cold.read_ahead, 0, 64),
     setting!("cold.patience", time cold.patience, ms(100), secs(600)),

@@ -50,6 +50,9 @@ pub(super) fn old_bytes_move(dice: &Dice) -> Scenario {
         ..Scenario::new("old-bytes-move")
     };
     scenario.shape = scenario.shape.with_cold();
+    if throw.random_bool(0.5) {
+        scenario.shape.config.cold.disk_cache = throw.random_range(32 << 10..1 << 20);
+    }
     let http = &mut scenario.shape.config.http;
     http.snapshot_part = 1 << 10;
     http.request_deadline = millis(3000);
