@@ -231,7 +231,7 @@ fn an_upload_that_breaks_off_publishes_nothing_and_leaves_nothing() {
     let hasty = |config: &mut node::config::Config| {
         config.http.snapshot_part = 1 << 10;
         config.http.stall_timeout = Duration::from_millis(200);
-        config.http.request_deadline = Duration::from_millis(200);
+        config.http.request_deadline = Duration::from_secs(1);
     };
     with_config(hasty, async |server: &Server| {
         ten(server).await;
