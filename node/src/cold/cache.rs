@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::ages::Ages;
+
 /// A block of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BlockId {
@@ -12,15 +14,13 @@ pub(super) struct BlockId {
     pub(super) number: u64,
 }
 
-/// Blocks by name, and by when they were last asked for.
+/// Blocks by name.
 #[derive(Debug)]
 pub(super) struct Cache {
     bytes_max: usize,
     bytes: usize,
-    /// Counts the asking.
-    asked: u64,
     blocks: BTreeMap<BlockId, (Bytes, u64)>,
-    by_age: BTreeMap<u64, BlockId>,
+    ages: Ages,
 }
 
 impl Cache {
@@ -28,18 +28,14 @@ impl Cache {
         Self {
             bytes_max,
             bytes: 0,
-            asked: 0,
             blocks: BTreeMap::new(),
-            by_age: BTreeMap::new(),
+            ages: Ages::default(),
         }
     }
 
     pub(super) fn get(&mut self, id: &BlockId) -> Option<Bytes> {
         let (bytes, asked) = self.blocks.get_mut(id)?;
-        self.asked += 1;
-        self.by_age.remove(asked);
-        *asked = self.asked;
-        self.by_age.insert(self.asked, id.clone());
+        self.ages.again(asked, id);
         Some(bytes.clone())
     }
 
@@ -48,12 +44,11 @@ impl Cache {
         if bytes.len() > self.bytes_max {
             return;
         }
-        self.asked += 1;
         self.bytes += bytes.len();
-        self.by_age.insert(self.asked, id.clone());
-        self.blocks.insert(id, (bytes, self.asked));
+        let asked = self.ages.now(&id);
+        self.blocks.insert(id, (bytes, asked));
         while self.bytes > self.bytes_max {
-            let Some((_, oldest)) = self.by_age.pop_first() else {
+            let Some(oldest) = self.ages.oldest() else {
                 break;
             };
             if let Some((gone, _)) = self.blocks.remove(&oldest) {
@@ -65,7 +60,7 @@ impl Cache {
     pub(super) fn remove(&mut self, id: &BlockId) {
         if let Some((gone, asked)) = self.blocks.remove(id) {
             self.bytes -= gone.len();
-            self.by_age.remove(&asked);
+            self.ages.forget(asked);
         }
     }
 

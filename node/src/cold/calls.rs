@@ -6,8 +6,9 @@ use bytes::Bytes;
 use net::rt::{self, Instant};
 use storage::error::ColdError;
 
+use super::again::Again;
 use super::object::{Packed, key_of, object_of, prefix_of};
-use super::store::{ColdReadError, PAUSE_MAX, PAUSE_MIN, Store, count};
+use super::store::{ColdReadError, Store, count};
 use crate::keys::ObjectId;
 
 /// Names listed at once.
@@ -32,7 +33,7 @@ impl Store {
     /// # Errors
     /// When nobody knows whether it is there; the sentence says why.
     pub async fn put(&self, key: &str, packed: &Packed, until: Instant) -> Result<Put, String> {
-        let mut pause = PAUSE_MIN;
+        let mut again = Again::until(until);
         loop {
             count(&self.traffic.puts, 1);
             let (seam, name, pieces) = (self.seam.clone(), key.to_owned(), packed.pieces());
@@ -53,11 +54,9 @@ impl Store {
                 Err(rt::Elapsed) => return Err("no answer in time".into()),
             };
             count(&self.traffic.failures, 1);
-            if Instant::now() + pause >= until {
+            if !again.may().await {
                 return Err(because);
             }
-            rt::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
@@ -93,22 +92,20 @@ impl Store {
     /// # Errors
     /// When the store does not say; the sentence says why.
     pub async fn page(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<String>, String> {
-        let (until, mut pause) = (Instant::now() + self.options.patience, PAUSE_MIN);
+        let mut again = Again::until(Instant::now() + self.options.patience);
         loop {
             count(&self.traffic.lists, 1);
             let (seam, prefix, after) = (self.seam.clone(), prefix.to_owned(), after.map(str::to_owned));
             let call = rt::offload(async move { seam.list(&prefix, after.as_deref(), limit).await });
-            let because = match rt::timeout_at(until, call).await {
+            let because = match rt::timeout_at(again.until, call).await {
                 Ok(Ok(Ok(page))) => return Ok(page),
                 Ok(Ok(Err(error))) => self.failed(error),
                 Ok(Err(error)) => self.failed(error),
                 Err(rt::Elapsed) => return Err(self.failed("no answer in time")),
             };
-            if Instant::now() + pause >= until {
+            if !again.may().await {
                 return Err(because);
             }
-            rt::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 

@@ -13,6 +13,7 @@ use net::rt;
 use storage::disk::{Disk, File};
 use tokio::sync::OnceCell;
 
+use super::ages::Ages;
 use super::cache::BlockId;
 
 /// The folder, and the file in it.
@@ -33,10 +34,8 @@ struct State {
     used: u64,
     /// Of these, the ones that nothing is in any more.
     free: Vec<u64>,
-    /// Counts the asking.
-    asked: u64,
     blocks: BTreeMap<BlockId, Kept>,
-    by_age: BTreeMap<u64, BlockId>,
+    ages: Ages,
 }
 
 #[derive(Clone, Copy)]
@@ -57,9 +56,8 @@ impl DiskCache {
             slots,
             used: 0,
             free: Vec::new(),
-            asked: 0,
             blocks: BTreeMap::new(),
-            by_age: BTreeMap::new(),
+            ages: Ages::default(),
         };
         (slots > 0).then(|| Self {
             disk,
@@ -123,7 +121,7 @@ impl DiskCache {
     pub(super) fn remove(&self, id: &BlockId) {
         let mut state = self.state();
         if let Some(kept) = state.blocks.remove(id) {
-            state.by_age.remove(&kept.asked);
+            state.ages.forget(kept.asked);
             state.free.push(kept.slot);
         }
     }
@@ -133,10 +131,7 @@ impl State {
     /// Who is asked for was asked for last.
     fn ask(&mut self, id: &BlockId) -> Option<Kept> {
         let kept = self.blocks.get_mut(id).filter(|kept| kept.is_there)?;
-        self.by_age.remove(&kept.asked);
-        self.asked += 1;
-        kept.asked = self.asked;
-        self.by_age.insert(self.asked, id.clone());
+        self.ages.again(&mut kept.asked, id);
         Some(*kept)
     }
 
@@ -144,7 +139,7 @@ impl State {
     fn place(&mut self, id: &BlockId, len: u32, crc32c: u32) -> u64 {
         let own = self.blocks.remove(id);
         if let Some(kept) = own {
-            self.by_age.remove(&kept.asked);
+            self.ages.forget(kept.asked);
         }
         let slot = own
             .map(|kept| kept.slot)
@@ -154,22 +149,17 @@ impl State {
                     self.used += 1;
                     return self.used - 1;
                 }
-                let oldest = self
-                    .by_age
-                    .pop_first()
-                    .and_then(|(_, oldest)| self.blocks.remove(&oldest));
+                let oldest = self.ages.oldest().and_then(|oldest| self.blocks.remove(&oldest));
                 oldest.map_or(0, |kept| kept.slot)
             });
-        self.asked += 1;
         let kept = Kept {
             slot,
             len,
             crc32c,
-            asked: self.asked,
+            asked: self.ages.now(id),
             is_there: false,
         };
         self.blocks.insert(id.clone(), kept);
-        self.by_age.insert(self.asked, id.clone());
         slot
     }
 

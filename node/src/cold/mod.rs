@@ -6,8 +6,8 @@
 //! | `object` | what is in an object, and how is it named? |
 //! | `packing` | how do chunks become runs, and runs an object? |
 //! | `store` | how are objects read: verified, again and again, each block once for all who ask? |
-//! | `calls` | how are they put, listed and deleted? |
-//! | `cache`, `disk_cache` | which blocks are kept in memory, and on the node's own disk? |
+//! | `calls`, `again` | how are they put, listed and deleted, and how long is that tried? |
+//! | `cache`, `disk_cache`, `ages` | which blocks are kept in memory, and on the node's own disk? |
 //! | `mover` | what moves when, and how does the log hear of it? |
 //! | `sweeper`, `rewriter` | which objects does nothing, or almost nothing, refer to any more? |
 //! | `notes` | what will go, for whoever looks after it? |
@@ -19,6 +19,8 @@
 //! [`Moved`](crate::stream::Moved) is committed, and only then, when the index is durable, may the segments of the journal
 //! go. A crash in between leaves an object that nothing refers to, never a hole.
 
+mod again;
+mod ages;
 mod cache;
 mod calls;
 mod disk_cache;

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::envelope::{self, BadObject, Kind};
+use super::envelope::Kind;
 use crate::keys::ObjectId;
 
 /// An object.
@@ -72,16 +72,6 @@ impl Packed {
     }
 }
 
-impl Directory {
-    /// The directory of which the header of an object speaks.
-    ///
-    /// # Errors
-    /// When it is damaged.
-    pub fn decode(bytes: &[u8], crc32c: u32) -> Result<Self, BadObject> {
-        envelope::unspell(bytes, crc32c)
-    }
-}
-
 /// What the names of all objects of a group begin with.
 #[must_use]
 pub fn prefix_of(cluster: u128, group: u32) -> String {
@@ -113,7 +103,7 @@ pub fn object_of(cluster: u128, group: u32, key: &str) -> Option<ObjectId> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::envelope::HEADER_BYTES;
+    use super::super::envelope::{BadObject, HEADER_BYTES, unspell};
     use super::*;
 
     fn directory() -> Directory {
@@ -145,7 +135,7 @@ mod tests {
         let (len, crc32c) = OBJECT.header(&packed.head).expect("a header");
         let rest = &packed.head[HEADER_BYTES as usize..];
         assert_eq!(rest.len() as u64, len);
-        assert_eq!(Directory::decode(rest, crc32c), Ok(directory()));
+        assert_eq!(unspell::<Directory>(rest, crc32c), Ok(directory()));
     }
 
     #[test]
@@ -162,7 +152,10 @@ mod tests {
         let (_, crc32c) = OBJECT.header(&packed.head).expect("a header");
         let mut rest = packed.head[HEADER_BYTES as usize..].to_vec();
         rest[3] ^= 1;
-        assert!(matches!(Directory::decode(&rest, crc32c), Err(BadObject::Damaged(_))));
+        assert!(matches!(
+            unspell::<Directory>(&rest, crc32c),
+            Err(BadObject::Damaged(_))
+        ));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::envelope::{BadObject, Kind};
 use super::object::Packed;
 
 /// A part of a state, or a piece of a log.
-const RECORD: Kind = Kind {
+pub(super) const RECORD: Kind = Kind {
     magic: b"HFRC",
     version: 1,
     name: "record",

@@ -16,20 +16,19 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use net::rt::{self, Instant};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use storage::cold::Cold;
 use storage::disk::Disk;
 use storage::error::ColdError;
 
+use super::again::Again;
 use super::cache::{BlockId, Cache};
 use super::disk_cache::DiskCache;
-use super::envelope::{BadObject, HEADER_BYTES};
+use super::envelope::{BadObject, HEADER_BYTES, Kind, unspell};
 use super::notes::Notes;
 use super::object::{Directory, OBJECT, key_of};
+use super::record::{self, RECORD};
 use crate::keys::ColdPlace;
-
-/// The first and the longest pause before a call is tried again.
-pub(super) const PAUSE_MIN: Duration = Duration::from_millis(20);
-pub(super) const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// How objects are read and written.
 #[derive(Debug, Clone)]
@@ -237,6 +236,12 @@ impl Store {
         self.state().notes.remove(&group);
     }
 
+    /// The first entry of a group that is not written down, as far as this node has seen as its leader.
+    #[must_use]
+    pub fn recorded(&self, group: u32) -> u64 {
+        self.state().notes.get(&group).map_or(0, |notes| notes.recorded_entries)
+    }
+
     /// What this node last saw of the objects of a group that it leads.
     #[must_use]
     pub fn notes(&self, group: u32) -> Option<Notes> {
@@ -289,11 +294,23 @@ impl Store {
     /// # Errors
     /// When it cannot be had or makes no sense.
     pub async fn directory(&self, key: &Arc<str>) -> Result<Directory, ColdReadError> {
+        self.head(OBJECT, key).await
+    }
+
+    /// What a part of a group's state, or a piece of its log, says of itself.
+    ///
+    /// # Errors
+    /// When it cannot be had or makes no sense.
+    pub async fn record_head(&self, key: &Arc<str>) -> Result<record::Head, ColdReadError> {
+        self.head(RECORD, key).await
+    }
+
+    async fn head<T: DeserializeOwned>(&self, kind: Kind, key: &Arc<str>) -> Result<T, ColdReadError> {
         let bad = |bad| ColdReadError::Bad { key: key.clone(), bad };
-        let head = self.get(key, 0..HEADER_BYTES).await?;
-        let (len, crc32c) = OBJECT.header(&head).map_err(bad)?;
+        let header = self.get(key, 0..HEADER_BYTES).await?;
+        let (len, crc32c) = kind.header(&header).map_err(bad)?;
         let spelled = self.get(key, HEADER_BYTES..HEADER_BYTES + len).await?;
-        Directory::decode(&spelled, crc32c).map_err(bad)
+        unspell(&spelled, crc32c).map_err(bad)
     }
 
     /// Bytes of an object, shorter only at its end.
@@ -442,10 +459,9 @@ impl Store {
 
     /// A range of an object, whatever it takes, for as long as one is patient.
     pub(super) async fn get(&self, key: &Arc<str>, range: Range<u64>) -> Result<Bytes, ColdReadError> {
-        let until = Instant::now() + self.options.patience;
-        let mut pause = PAUSE_MIN;
+        let mut again = Again::until(Instant::now() + self.options.patience);
         loop {
-            let because = match rt::timeout_at(until, self.hedged(key, &range)).await {
+            let because = match rt::timeout_at(again.until, self.hedged(key, &range)).await {
                 Ok(Ok(bytes)) => {
                     count(&self.traffic.get_bytes, bytes.len() as u64);
                     return Ok(bytes);
@@ -458,15 +474,13 @@ impl Store {
                 Err(rt::Elapsed) => "no answer in time".to_owned(),
             };
             count(&self.traffic.failures, 1);
-            if Instant::now() + pause >= until {
+            if !again.may().await {
                 return Err(ColdReadError::Unreachable {
                     key: key.clone(),
                     because,
                 });
             }
             tracing::debug!(%key, because, "the cold store is asked again");
-            rt::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 

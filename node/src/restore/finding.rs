@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Progress, RestoreError};
 use crate::cluster::Unique;
-use crate::cold::{Chain, Head, Owner, Store, read, records_of};
+use crate::cold::{Chain, Head, Owner, Store, records_of};
 
 /// What is written down of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -158,7 +158,6 @@ pub(super) async fn last_head(store: &Store, prefix: &str, chain: &Chain) -> Res
         (Some(log), _) => log.key(prefix),
         (None, Some((state, parts))) => state.part(prefix, parts - 1, true),
     };
-    let bytes = store.whole(&name).await.map_err(|error| error.to_string())?;
-    let (head, _) = read(&bytes).map_err(|bad| format!("{name}: {bad}"))?;
-    Ok(Some(head))
+    let head = store.record_head(&name.into()).await;
+    head.map(Some).map_err(|error| error.to_string())
 }
