@@ -160,6 +160,9 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         let chance = world.dice.stream("cold");
         until_the_end(&core, "cold", cold::tend(core.clone(), store.clone(), chance));
         if core.config.cold.records() {
+            let chance = world.dice.stream("records");
+            until_the_end(&core, "records", cold::write_down(core.clone(), store.clone(), chance));
+            until_the_end(&core, "signs", cold::say_alive(core.clone(), store.clone()));
             until_the_end(&core, "owner", watch_owner(core.clone(), store));
         }
     }

@@ -41,8 +41,9 @@ pub use envelope::BadObject;
 pub(crate) use mover::tend;
 pub use notes::{Notes, ToDelete, ToRewrite};
 pub use object::{Directory, Packed, RunEntry, key_of, object_of, prefix_of};
-pub(crate) use owner::{Owner, SIGNS_MISSED, alive_every, lost};
+pub(crate) use owner::{Owner, SIGNS_MISSED, alive_every, lost, say_alive};
 #[cfg(test)]
 pub(crate) use packing::{Filling, next_run};
 pub use record::{Chain, Head, Holds, LogName, StateName, read, records_of};
+pub(crate) use recorder::write_down;
 pub use store::{ColdReadError, Options, Store, Traffic, TrafficNow};

@@ -14,9 +14,7 @@ use rand::RngExt;
 
 use super::calls::Put;
 use super::object::key_of;
-use super::owner::{Owner, Signs, alive_every};
 use super::packing::{Filling, next_run};
-use super::recorder::Recorder;
 use super::store::Store;
 use super::sweeper::Sweeper;
 use crate::Core;
@@ -39,9 +37,7 @@ const PUT_PATIENCE: Duration = Duration::from_secs(60);
 /// Moves old bytes for as long as the node lives.
 pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream) {
     let every = core.config.cold.every;
-    let mut terms: BTreeMap<u32, Counting> = BTreeMap::new();
-    let (mut sweeper, mut recorder, mut signs) = (Sweeper::default(), Recorder::default(), Signs::default());
-    let records = core.config.cold.records();
+    let mut led: BTreeMap<u32, Led> = BTreeMap::new();
     loop {
         rt::sleep(every.mul_f64(chance.random_range(0.8..1.2))).await;
         if let Some(cluster) = core.standing.status().cluster {
@@ -49,18 +45,17 @@ pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream)
         }
         for group in 0..core.groups.count() {
             let Some(term) = core.groups.leading_term(group) else {
-                terms.remove(&group);
-                sweeper.no_longer(group);
-                recorder.no_longer(group);
+                led.remove(&group);
                 store.forget_notes(group);
                 continue;
             };
-            let counting = terms.entry(group).or_default();
+            let Led { counting, sweeper } = led.entry(group).or_default();
             if counting.term != term {
                 *counting = Counting {
                     term,
                     ..Counting::default()
                 };
+                *sweeper = Sweeper::default();
             }
             let mut round = Round {
                 core: &core,
@@ -70,7 +65,7 @@ pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream)
                 chance: &mut chance,
             };
             // What is mostly dead is looked at as often as what is dead.
-            let rewrites = sweeper.is_due(&core, group, term);
+            let rewrites = sweeper.is_due(&core);
             let moved = match round.run().await {
                 Ok(()) if rewrites => round.rewrite().await,
                 ended => ended,
@@ -82,38 +77,16 @@ pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream)
             if let Err(because) = moved {
                 tracing::warn!(group, because, "old bytes stay where they are for now");
             }
-            let mut written = None;
-            if records {
-                if let Err(because) = recorder.record(&core, &store, group, term, &mut chance).await {
-                    tracing::warn!(group, because, "a group is not written down for now");
-                }
-                let next = recorder.next(group);
-                store.note(group, |notes| notes.recorded_entries = next);
-                written = Some(next);
-                if group == 0
-                    && let Err(because) = give_sign(&core, &store, &mut signs, term).await
-                {
-                    tracing::warn!(because, "this cluster cannot say for now that it lives");
-                }
-            }
-            sweeper
-                .sweep(&core, &store, group, term, &counting.doubtful, written)
-                .await;
+            sweeper.sweep(&core, &store, group, term, &counting.doubtful).await;
         }
     }
 }
 
-/// Says that the cluster lives.
-async fn give_sign(core: &Core, store: &Store, signs: &mut Signs, term: u64) -> Result<(), String> {
-    let status = core.standing.status();
-    let owner = Owner {
-        data: status.data.0,
-        cluster_name: status.cluster_name,
-        groups: core.groups.count(),
-        at_ms: core.groups.now_ms(0),
-    };
-    let every = alive_every(core.config.cold.record_every);
-    signs.give(store, term, every, &owner).await
+/// What this node knows of a group for as long as it leads it in one term.
+#[derive(Debug, Default)]
+struct Led {
+    counting: Counting,
+    sweeper: Sweeper,
 }
 
 /// What a leader has called its objects so far.

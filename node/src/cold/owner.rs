@@ -22,6 +22,7 @@ use super::calls::Put;
 use super::envelope::{BadObject, Kind};
 use super::object::Packed;
 use super::store::{ColdReadError, Store};
+use crate::Core;
 use crate::cluster::Unique;
 
 /// How far apart signs of life are at most.
@@ -29,6 +30,9 @@ const ALIVE_EVERY_MAX: Duration = Duration::from_secs(10);
 
 /// How many signs of life may fail before a cluster counts as lost.
 pub(crate) const SIGNS_MISSED: u32 = 3;
+
+/// How long a sign of life is tried to be given at least; else until the next is due.
+const ALIVE_PATIENCE_MIN: Duration = Duration::from_secs(1);
 
 /// How long one object is tried to be put.
 const PUT_PATIENCE: Duration = Duration::from_secs(20);
@@ -144,25 +148,41 @@ fn unpacked<T: for<'de> Deserialize<'de>>(kind: Kind, name: &str, bytes: &Bytes)
     Ok(head)
 }
 
+/// Gives signs of life whenever this node leads the first group, for as long as it lives. Nothing else stands before that:
+/// a cluster that is too busy to say that it lives could be taken for lost.
+pub(crate) async fn say_alive(core: Arc<Core>, store: Arc<Store>) {
+    let every = alive_every(core.config.cold.record_every);
+    let mut signs = Signs::default();
+    loop {
+        rt::sleep(every).await;
+        let Some(term) = core.groups.leading_term(0) else {
+            continue;
+        };
+        let status = core.standing.status();
+        let owner = Owner {
+            data: status.data.0,
+            cluster_name: status.cluster_name,
+            groups: core.groups.count(),
+            at_ms: core.groups.now_ms(0),
+        };
+        if let Err(because) = signs.give(&store, term, every, &owner).await {
+            tracing::warn!(because, "this cluster cannot say for now that it lives");
+        }
+    }
+}
+
 /// The signs of life that this node gives, as the leader of the first group.
 #[derive(Debug, Default)]
-pub(super) struct Signs {
+struct Signs {
     term: u64,
     count: u64,
-    last: Option<Instant>,
     /// The name of the last one.
     name: Option<String>,
 }
 
 impl Signs {
-    /// Gives one if it is time to, and says to whom the objects belong if nobody has.
-    pub(super) async fn give(
-        &mut self,
-        store: &Store,
-        term: u64,
-        every: Duration,
-        owner: &Owner,
-    ) -> Result<(), String> {
+    /// Gives one, and says to whom the objects belong if nobody has.
+    async fn give(&mut self, store: &Store, term: u64, every: Duration, owner: &Owner) -> Result<(), String> {
         let Some(cluster) = store.cluster() else { return Ok(()) };
         if self.term != term {
             if store.owner(cluster).await?.is_none() {
@@ -173,9 +193,6 @@ impl Signs {
                 ..Self::default()
             };
         }
-        if self.last.is_some_and(|last| last.elapsed() < every) {
-            return Ok(());
-        }
         let alive = Alive {
             every_ms: u64::try_from(every.as_millis()).unwrap_or(u64::MAX),
             at_ms: owner.at_ms,
@@ -183,9 +200,13 @@ impl Signs {
         let prefix = signs_of(cluster);
         let name = format!("{prefix}{term:016x}-{:016x}", self.count);
         self.count += 1;
-        let began = Instant::now();
-        store.put(&name, &packed(ALIVE, &alive), began + PUT_PATIENCE).await?;
-        self.last = Some(began);
+        store
+            .put(
+                &name,
+                &packed(ALIVE, &alive),
+                Instant::now() + every.max(ALIVE_PATIENCE_MIN),
+            )
+            .await?;
         let before = match self.name.replace(name.clone()) {
             Some(before) => vec![before],
             // Those of earlier leaders.
@@ -301,12 +322,6 @@ mod tests {
                 store.owner(7).await,
                 Ok(Some((0, owner(1)))),
                 "the first leader says whose the objects are"
-            );
-            signs.give(&store, 2, Duration::from_secs(9), &owner(1)).await.unwrap();
-            assert_eq!(
-                store.sign(7).await.unwrap().map(|(name, _)| name),
-                Some(last),
-                "it is not time yet"
             );
         })
         .unwrap();

@@ -1,6 +1,6 @@
 //! When a group is written down: its leader adds what was committed since it last did, and now and then the state anew.
 //!
-//! The state is written again when the log after it has grown to several times its size, so that what is written in all
+//! The state is written again when the log after it has grown to several times its size, or into many pieces, so that what is written in all
 //! stays a small multiple of what was appended, and a restore never has to read more than that.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use net::dice::Stream;
-use net::rt::Instant;
+use net::rt::{self, Instant};
 use rand::RngExt;
 
 use super::calls::Put;
@@ -25,86 +25,75 @@ const PUT_PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of entries read at once.
 const READ_BYTES: usize = 1 << 20;
 
-/// What this node has written down of the groups it leads.
-#[derive(Debug, Default)]
-pub(super) struct Recorder {
-    groups: BTreeMap<u32, Written>,
-}
+/// Pieces of a log after which the state is written anew however short they are: who restores fetches each of them.
+const LOG_PIECES: usize = 256;
 
 /// What is written down of a group.
 #[derive(Debug)]
 struct Written {
     term: u64,
-    /// When the last round began.
-    looked: Instant,
     /// The first entry that is not written down; none while no state is.
     next: Option<u64>,
     state_bytes: u64,
     log_bytes: u64,
+    log_pieces: usize,
     /// What is needless, and since when that is known.
     needless: BTreeMap<String, Instant>,
 }
 
-impl Recorder {
-    /// This node does not lead the group.
-    pub(super) fn no_longer(&mut self, group: u32) {
-        self.groups.remove(&group);
-    }
-
-    /// The first entry of a group that is not written down, as far as its leader knows.
-    pub(super) fn next(&self, group: u32) -> u64 {
-        self.groups.get(&group).and_then(|written| written.next).unwrap_or(0)
-    }
-
-    /// Writes down what was committed in a group that this node leads in this term, if it is time to.
-    pub(super) async fn record(
-        &mut self,
-        core: &Arc<Core>,
-        store: &Arc<Store>,
-        group: u32,
-        term: u64,
-        chance: &mut Stream,
-    ) -> Result<(), String> {
-        let (every, Some(cluster)) = (core.config.cold.record_every, store.cluster()) else {
-            return Err("this node does not know its cluster yet".into());
-        };
-        let now = Instant::now();
-        let known = self.groups.get(&group).filter(|written| written.term == term);
-        if known.is_some_and(|written| now.duration_since(written.looked) < every) {
-            return Ok(());
+/// Writes down the groups that this node leads, for as long as it lives. Beside what moves, which may take long.
+pub(crate) async fn write_down(core: Arc<Core>, store: Arc<Store>, mut chance: Stream) {
+    let every = core.config.cold.record_every;
+    let mut groups: BTreeMap<u32, Written> = BTreeMap::new();
+    loop {
+        rt::sleep(every.mul_f64(chance.random_range(0.8..1.2))).await;
+        let Some(cluster) = store.cluster() else { continue };
+        for group in 0..core.groups.count() {
+            let Some(term) = core.groups.leading_term(group) else {
+                groups.remove(&group);
+                continue;
+            };
+            let mut round = Round {
+                core: &core,
+                store: &store,
+                group,
+                cluster,
+                prefix: records_of(cluster, group),
+                chance: &mut chance,
+            };
+            let known = groups.remove(&group).filter(|written| written.term == term);
+            let mut written = match known {
+                Some(written) => written,
+                None => match Written::found(&store, &round.prefix, term).await {
+                    Ok(written) => written,
+                    Err(because) => {
+                        tracing::warn!(group, because, "a group is not written down for now");
+                        continue;
+                    }
+                },
+            };
+            if let Err(because) = round.run(&mut written).await {
+                tracing::warn!(group, because, "a group is not written down for now");
+            }
+            let next = written.next.unwrap_or(0);
+            store.note(group, |notes| notes.recorded_entries = next);
+            groups.insert(group, written);
         }
-        let prefix = records_of(cluster, group);
-        if known.is_none() {
-            let written = Written::found(store, &prefix, term, now).await?;
-            self.groups.insert(group, written);
-        }
-        let Some(written) = self.groups.get_mut(&group) else {
-            return Ok(());
-        };
-        written.looked = now;
-        let mut round = Round {
-            core,
-            store,
-            group,
-            cluster,
-            prefix,
-            chance,
-        };
-        round.run(written).await
     }
 }
 
 impl Written {
     /// Looks what others have written down.
-    async fn found(store: &Store, prefix: &str, term: u64, now: Instant) -> Result<Self, String> {
+    async fn found(store: &Store, prefix: &str, term: u64) -> Result<Self, String> {
+        let now = Instant::now();
         let chain = Chain::find(prefix, &store.names(prefix, None).await?);
         Ok(Self {
             term,
-            looked: now,
             next: chain.end().map(|end| end + 1),
-            // How long they are is not known: at worst the state is written once more than needed.
+            // How long they are is not known; how many, is.
             state_bytes: 0,
             log_bytes: 0,
+            log_pieces: chain.log.len(),
             needless: chain.needless.into_iter().map(|name| (name, now)).collect(),
         })
     }
@@ -127,7 +116,7 @@ impl Round<'_> {
         let long = LOG_PER_STATE * written.state_bytes.max(self.core.config.cold.object);
         let whole = match written.next {
             None => true,
-            Some(_) => written.log_bytes > long,
+            Some(_) => written.log_bytes > long || written.log_pieces >= LOG_PIECES,
         };
         if whole || !self.write_log(written, applied.index).await? {
             self.write_state(written).await?;
@@ -179,6 +168,7 @@ impl Round<'_> {
         self.put(key, file, Holds::Log { from, to }, term).await?;
         written.next = Some(to + 1);
         written.log_bytes += bytes;
+        written.log_pieces += 1;
         Ok(())
     }
 
@@ -208,7 +198,7 @@ impl Round<'_> {
         }
         tracing::debug!(group = self.group, index, bytes, "the state of a group is written down");
         written.next = written.next.max(Some(index + 1));
-        (written.state_bytes, written.log_bytes) = (bytes, 0);
+        (written.state_bytes, written.log_bytes, written.log_pieces) = (bytes, 0, 0);
         let chain = Chain::find(&self.prefix, &self.store.names(&self.prefix, None).await?);
         let now = Instant::now();
         for name in chain.needless {

@@ -22,15 +22,9 @@ use crate::keys::ObjectId;
 /// How long the barrier is waited for.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// What a leader knows of the objects of its groups.
+/// What the leader of a group knows of its objects, in one term.
 #[derive(Debug, Default)]
 pub(super) struct Sweeper {
-    groups: BTreeMap<u32, Known>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    term: u64,
     /// When they were last looked at.
     looked: Option<Instant>,
     /// Since when each is known to be dead, and the last entry that had been applied then.
@@ -38,20 +32,14 @@ struct Known {
 }
 
 impl Sweeper {
-    /// This node does not lead the group.
-    pub(super) fn no_longer(&mut self, group: u32) {
-        self.groups.remove(&group);
-    }
-
-    /// Whether it is time to look at the objects of a group.
-    pub(super) fn is_due(&self, core: &Core, group: u32, term: u64) -> bool {
-        let known = self.groups.get(&group).filter(|known| known.term == term);
-        let looked = known.and_then(|known| known.looked);
-        looked.is_none_or(|looked| looked.elapsed() >= core.config.cold.sweep_every)
+    /// Whether it is time to look at the objects.
+    pub(super) fn is_due(&self, core: &Core) -> bool {
+        self.looked
+            .is_none_or(|looked| looked.elapsed() >= core.config.cold.sweep_every)
     }
 
     /// Looks at the objects of a group that this node leads in this term, if it is time to, and deletes what was dead for
-    /// long enough. `written`: the first entry that is not written down, if this cluster is.
+    /// long enough.
     pub(super) async fn sweep(
         &mut self,
         core: &Arc<Core>,
@@ -59,34 +47,28 @@ impl Sweeper {
         group: u32,
         term: u64,
         doubtful: &BTreeSet<ObjectId>,
-        written: Option<u64>,
     ) {
-        if !self.is_due(core, group, term) {
+        if !self.is_due(core) {
             return;
         }
+        // Of what was dead by then, that is written down, too.
+        let written = core.config.cold.records().then(|| store.recorded(group));
         let grace = core.config.cold.grace;
-        let known = self.groups.entry(group).or_default();
-        if known.term != term {
-            *known = Known {
-                term,
-                ..Known::default()
-            };
-        }
-        match known.look(core, store, group, doubtful).await {
-            Ok(()) => known.looked = Some(Instant::now()),
+        match self.look(core, store, group, term, doubtful).await {
+            Ok(()) => self.looked = Some(Instant::now()),
             Err(because) => return tracing::debug!(group, because, "the objects of a group are not swept for now"),
         }
         let is_written = |index: u64| written.is_none_or(|next| next > index);
         if let Some(cluster) = store.cluster() {
-            let told = known.dead.iter().map(|(object, (since, index))| {
+            let told = self.dead.iter().map(|(object, (since, index))| {
                 ToDelete::new(key_of(cluster, group, *object), *since + grace, !is_written(*index))
             });
             store.note(group, |notes| {
-                notes.dead_objects = known.dead.len() as u64;
+                notes.dead_objects = self.dead.len() as u64;
                 notes.to_delete = some(told);
             });
         }
-        let due: Vec<ObjectId> = known
+        let due: Vec<ObjectId> = self
             .dead
             .iter()
             .filter(|(_, (since, index))| since.elapsed() >= grace && is_written(*index))
@@ -96,20 +78,19 @@ impl Sweeper {
             match store.delete(group, object).await {
                 Ok(()) => {
                     tracing::debug!(group, ?object, "an object that nothing refers to is deleted");
-                    known.dead.remove(&object);
+                    self.dead.remove(&object);
                 }
                 Err(because) => return tracing::debug!(group, ?object, because, "an object is not deleted for now"),
             }
         }
     }
-}
 
-impl Known {
     async fn look(
         &mut self,
         core: &Arc<Core>,
         store: &Arc<Store>,
         group: u32,
+        term: u64,
         doubtful: &BTreeSet<ObjectId>,
     ) -> Result<(), String> {
         let stored = store.objects_of(group).await?;
@@ -117,14 +98,13 @@ impl Known {
         let deadline = Instant::now() + DEADLINE;
         let index = core.groups.read_index(group, deadline).await?;
         core.groups.wait_applied(group, index).await?;
-        if core.groups.leading_term(group) != Some(self.term) {
+        if core.groups.leading_term(group) != Some(term) {
             return Err("this node leads no longer".into());
         }
         let living = core.groups.view(group).objects();
         let applied = core.groups.applied(group).map_or(0, |applied| applied.index);
         let is_dead = |object: &ObjectId| {
-            !living.contains_key(object)
-                && (object.term < self.term || object.term == self.term && !doubtful.contains(object))
+            !living.contains_key(object) && (object.term < term || object.term == term && !doubtful.contains(object))
         };
         let now = Instant::now();
         let dead: Vec<ObjectId> = stored.into_iter().filter(is_dead).collect();
