@@ -153,7 +153,7 @@ pub(crate) fn verify(flags: Verify) -> Result<(), Failure> {
         async {
             let disk = Arc::new(LocalDisk::open(&scratch).map_err(Failure::refused)?);
             let index = Arc::new(index(&config, &scratch.join("index"))?);
-            let cold = s3::bucket(&config.s3).await?;
+            let cold = s3::bucket_to_look(&config.s3).await?;
             let clock = Arc::new(SystemClock);
             let place = Scratch { disk, index, clock };
             restore::verify(&config, place, cold, wanted, flags.streams, &mut Told::default())

@@ -47,7 +47,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Runs a node. Needs no arguments: one node, ./data, 127.0.0.1:4437.
-    Serve(Serve),
+    Serve(SettingsGiven),
     /// Creates, appends to, reads and follows streams of any server.
     Stream(Stream),
     /// Looks at configurations.
@@ -63,12 +63,6 @@ enum Command {
     Backup(backup::Backup),
     /// Prints the version.
     Version,
-}
-
-#[derive(Args)]
-struct Serve {
-    #[command(flatten)]
-    settings: SettingsGiven,
 }
 
 /// What every command that concerns a node is told.
@@ -242,8 +236,8 @@ impl SettingsGiven {
     }
 }
 
-fn serve(flags: Serve) -> Result<(), Failure> {
-    let config = flags.settings.config()?;
+fn serve(flags: SettingsGiven) -> Result<(), Failure> {
+    let config = flags.config()?;
     tell(&config)?;
     rt::block_on_to_the_last(run(config), LAST)
         .map_err(|error| Failure::refused(format!("no threads to be had: {error}")))?

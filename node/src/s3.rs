@@ -13,6 +13,19 @@ use crate::{Failure, resolved};
 
 /// The bucket of an S3 store, after it was seen that puts which must not overwrite do not.
 pub(crate) async fn bucket(s3: &S3) -> Result<Arc<dyn Cold>, Failure> {
+    let cold = opened(s3).await?;
+    cold.probe(&format!("{:016x}", rt::random_u64()))
+        .await
+        .map_err(Failure::refused)?;
+    Ok(Arc::new(cold))
+}
+
+/// The same for who only reads: nothing is put there.
+pub(crate) async fn bucket_to_look(s3: &S3) -> Result<Arc<dyn Cold>, Failure> {
+    Ok(Arc::new(opened(s3).await?))
+}
+
+async fn opened(s3: &S3) -> Result<S3Cold, Failure> {
     let text = |key: &str, text: &Option<String>| text.as_deref().map(|text| resolved(key, text)).transpose();
     let options = S3Options {
         prefix: text("s3.prefix", &s3.prefix)?.unwrap_or_default(),
@@ -33,9 +46,5 @@ pub(crate) async fn bucket(s3: &S3) -> Result<Arc<dyn Cold>, Failure> {
         attempts: u32::try_from(s3.attempts).unwrap_or(u32::MAX),
         ..S3Options::new(text("s3.bucket", &s3.bucket)?.unwrap_or_default())
     };
-    let cold = S3Cold::open(options).await.map_err(Failure::refused)?;
-    cold.probe(&format!("{:016x}", rt::random_u64()))
-        .await
-        .map_err(Failure::refused)?;
-    Ok(Arc::new(cold))
+    S3Cold::open(options).await.map_err(Failure::refused)
 }

@@ -189,18 +189,27 @@ impl Standing {
         self.0.told.lock().expect("nothing panics while it holds what was told")
     }
 
+    /// Whether this data directory may be that of a node which brings back a cluster.
+    ///
+    /// # Errors
+    /// When it belongs to a cluster already.
+    pub fn may_restore(&self) -> Result<(), EnterError> {
+        match self.founding() {
+            None => Ok(()),
+            Some(founding) => Err(EnterError::Outcast(format!(
+                "this data directory belongs to cluster {}: name an empty one in `server.data_dir`, and keep this one until you \
+                 know that nothing in it is missed",
+                founding.cluster
+            ))),
+        }
+    }
+
     /// Notes in a data directory that was not used before that its node is to bring back a cluster.
     ///
     /// # Errors
     /// When it belongs to a cluster already, or the disk fails.
     pub async fn restore(&self, restored: Restored) -> Result<(), EnterError> {
-        if let Some(founding) = self.founding() {
-            return Err(EnterError::Outcast(format!(
-                "this data directory belongs to cluster {}: name an empty one in `server.data_dir`, and keep this one until you \
-                 know that nothing in it is missed",
-                founding.cluster
-            )));
-        }
+        self.may_restore()?;
         self.replace(|identity| Identity {
             restored: Some(restored),
             ..identity

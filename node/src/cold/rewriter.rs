@@ -3,6 +3,7 @@
 //!
 //! Which runs are in an object, its own directory says; which of them still live there, the rows.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::mover::Round;
@@ -64,7 +65,7 @@ impl Round<'_> {
         let key = Arc::from(key_of(cluster, self.group, object));
         let directory = self.store.directory(&key).await.map_err(|error| error.to_string())?;
         // One row may stand for several runs of the directory, never for a part of one.
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for run in &directory.runs {
             let chunks = view
                 .chunks_in(object, run.incarnation, run.start, run.start + u64::from(run.len))

@@ -170,6 +170,15 @@ impl Group {
         (metrics.current_leader == Some(self.me)).then_some(metrics.current_term)
     }
 
+    /// Waits until the entry of this index has been applied here.
+    pub(super) async fn wait_applied(&self, index: u64) -> Result<(), String> {
+        tokio::select! {
+            biased;
+            () = self.machine.applied(index) => Ok(()),
+            reason = self.fate.failed() => Err(reason),
+        }
+    }
+
     /// Notes that openraft has stopped; if that was not wanted, the node must end.
     pub(super) fn failed(&self, error: Fatal<Types>) -> String {
         match error {
@@ -231,7 +240,7 @@ impl Group {
         }
     }
 
-    fn raft_failed(&self, error: RaftError<Types>) -> String {
+    pub(super) fn raft_failed(&self, error: RaftError<Types>) -> String {
         match error {
             RaftError::APIError(error) => match error {},
             RaftError::Fatal(error) => self.failed(error),

@@ -329,12 +329,7 @@ impl Groups {
     /// # Errors
     /// If the node cannot go on.
     pub async fn wait_applied(&self, group: u32, index: u64) -> Result<(), String> {
-        let machine = &self.group(group).machine;
-        tokio::select! {
-            biased;
-            () = machine.applied(index) => Ok(()),
-            reason = self.shared.fate.failed() => Err(reason),
-        }
+        self.group(group).wait_applied(index).await
     }
 
     /// The state of a group on this node, to be read.

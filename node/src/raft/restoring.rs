@@ -6,7 +6,6 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -153,8 +152,7 @@ impl Restoration {
         let id = log_id(self.vote.leader_id.term, codec::next_index(self.end()));
         self.waiting.push(Entry::new(id, Payload::Membership(membership)));
         self.append().await?;
-        self.group.machine.applied(id.index).await;
-        Ok(())
+        self.group.wait_applied(id.index).await
     }
 
     /// The last entry that was told, or waits to be.
@@ -181,7 +179,7 @@ impl Restoration {
             leader_commit: Some(last),
         };
         let told = self.group.raft.append_entries(request).await;
-        match told.map_err(|error| io::Error::other(error).to_string())? {
+        match told.map_err(|error| self.group.raft_failed(error))? {
             Appended::Success => {
                 self.last = Some(last);
                 Ok(())

@@ -76,7 +76,7 @@ impl Progress for () {
 ///
 /// # Errors
 /// When the cluster lives, is not written down whole, or the directory or the configuration is not fit; see
-/// [`RestoreError`]. Nothing is changed then, but that the row of owners may have one more.
+/// [`RestoreError`]. Nothing is changed then, but that the directory has a number, and the row of owners may have one more.
 pub async fn prepare(
     config: &Config,
     disk: Arc<dyn Disk>,
@@ -104,14 +104,7 @@ pub async fn prepare(
         )));
     }
     let standing = Standing::open(disk, settings.clone()).await?;
-    if let Some(founding) = standing.founding() {
-        // The same sentence as later, before anything is waited for.
-        return Err(RestoreError::Config(format!(
-            "this data directory belongs to cluster {}: name an empty one in `server.data_dir`, and keep this one until you know \
-             that nothing in it is missed",
-            founding.cluster
-        )));
-    }
+    standing.may_restore()?;
     silent(&store, cluster, progress).await?;
     let found = finding::found(&store, cluster, &owner, progress).await?;
     let ours = Owner {
