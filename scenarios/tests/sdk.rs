@@ -97,7 +97,7 @@ async fn all_is_there(s: &Teller, log: &Arc<str>, told: &[Tag]) {
     }
 }
 
-/// What went wrong, how it is made to, and how many of the blows must be seen.
+/// What goes wrong, and how it is made to.
 type Blow = (Trouble, fn(&mut S3Faults));
 
 #[test]

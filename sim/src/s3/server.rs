@@ -171,10 +171,10 @@ impl FalseS3 {
                 }
                 let mut page = listing::page(&listing, keys);
                 let mut most = listing.keys_max;
-                if page.len() > 1 && state.dice.random_bool(SHORT_PAGE_CHANCE) {
-                    most = state.dice.random_range(1..=page.len());
+                if most > 0 && page.len() > 1 && state.dice.random_bool(SHORT_PAGE_CHANCE) {
+                    most = state.dice.random_range(1..=most.min(page.len()));
                 }
-                // A page without a key cannot say where the next one begins.
+                // A page without a key could not say where the next one begins.
                 let more = page.len() > most && most > 0;
                 page.truncate(most);
                 Ok(answer::page(&listing, &page, more))
