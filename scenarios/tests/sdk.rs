@@ -16,7 +16,7 @@ use sim::fault::{Fault, Whom};
 use sim::s3::{Outage, S3Faults, Trouble};
 
 /// Seeds of each scenario.
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 3;
 
 fn names() -> impl Iterator<Item = &'static str> {
     ALL.iter()

@@ -203,6 +203,16 @@ pub const ALL: &[Entry] = &[
     },
 ];
 
+/// The command that has a scenario, as one types it.
+#[must_use]
+pub fn command(name: &str) -> &'static str {
+    if name.ends_with(OVER_SDK) {
+        "cargo sim-sdk"
+    } else {
+        "cargo sim"
+    }
+}
+
 /// A scenario by its name, with the dice of this seed.
 #[must_use]
 pub fn by_name(name: &str, seed: u64) -> Option<Scenario> {
