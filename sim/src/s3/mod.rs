@@ -85,7 +85,7 @@ impl FalseS3 {
         let mut dice = dice.stream("s3");
         // The SDK throws for the pauses between its attempts and for the ids of its calls with what belongs to the thread,
         // and lets nobody hand in another generator for the first. A world is one thread: seeded once, it throws as if the
-        // generator were the world's.
+        // generator were the world's. (Where somebody listens to its tracing spans it throws for them, too: another tale.)
         fastrand::seed(dice.next_u64());
         let host = control.host("s3");
         let state = State {
