@@ -5,6 +5,7 @@
 
 use jepsen::verdict::{Judgement, Verdict};
 
+use crate::exploratory::OVER_SDK;
 use crate::runner::Met;
 
 /// The name of the judgement.
@@ -24,6 +25,8 @@ const ABOUT: [About; 2] = [
 
 /// Judges a run of a scenario; `None` if nothing is asked of this one.
 pub(crate) fn judge(scenario: &str, met: Met) -> Option<Judgement> {
+    // What it is about does not depend on the level of the cold store.
+    let scenario = scenario.strip_suffix(OVER_SDK).unwrap_or(scenario);
     let (_, times, otherwise) = ABOUT.iter().find(|(name, ..)| *name == scenario)?;
     let verdict = match times(met) {
         0 => Verdict::unknown(*otherwise),

@@ -20,6 +20,7 @@ use sim::engine::{Control, Engine, HostId, Trace};
 use sim::fault::{Fault, Whom};
 
 use crate::about;
+use crate::exploratory::command;
 use crate::nemesis::Nemesis;
 use crate::scenario::{Lost, Scenario};
 use crate::transport::SimTransport;
@@ -89,8 +90,8 @@ impl Run {
                 .iter()
                 .map(|(at, fault)| (at.as_secs_f64(), fault.to_string()))
                 .collect(),
-            again: format!("cargo sim run {name} --seed {seed}"),
-            keep: format!("cargo sim keep {name} {seed}"),
+            again: format!("{} run {name} --seed {seed}", command(name)),
+            keep: format!("{} keep {name} {seed}", command(name)),
         }
     }
 }

@@ -132,6 +132,38 @@ impl Teller {
         );
     }
 
+    /// The false S3 of a story that is told over the AWS SDK.
+    ///
+    /// # Panics
+    /// When it is told at the seam.
+    #[cfg(feature = "sdk")]
+    #[must_use]
+    pub fn s3(&self) -> &sim::s3::FalseS3 {
+        self.cluster.s3().expect("the shape says that there is one")
+    }
+
+    /// How many objects were put into the cold store.
+    #[must_use]
+    pub fn moved(&self) -> u64 {
+        self.cluster.cold_traffic().0
+    }
+
+    /// Waits until everything in the cold store is referred to, and everything referred to is there.
+    ///
+    /// # Panics
+    /// When it does not become so.
+    pub async fn cold_in_order(&self) {
+        let mut disorder = None;
+        for _ in 0..300 {
+            disorder = self.cluster.cold_disorder();
+            if disorder.is_none() {
+                return;
+            }
+            self.pass_ms(100).await;
+        }
+        panic!("after thirty seconds: {disorder:?}");
+    }
+
     /// The place of the leader of group 0, from 0.
     ///
     /// # Panics

@@ -115,6 +115,24 @@ impl FalseCold {
         self.lock().flipped
     }
 
+    /// An object was put past the seam.
+    #[cfg(feature = "sdk")]
+    pub(crate) fn count_put(&self) {
+        self.lock().puts += 1;
+    }
+
+    /// A read past the seam was answered with a bit flipped.
+    #[cfg(feature = "sdk")]
+    pub(crate) fn count_flip(&self) {
+        self.lock().flipped += 1;
+    }
+
+    /// What is wrong with the store.
+    #[cfg(feature = "sdk")]
+    pub(crate) fn faults(&self) -> ColdFaults {
+        self.lock().faults.clone()
+    }
+
     /// The bytes, or perhaps not quite.
     fn lied(&self, bytes: Bytes) -> Bytes {
         let state = &mut *self.lock();

@@ -9,5 +9,7 @@ pub mod fault;
 pub mod index;
 pub mod invariant;
 pub mod net;
+#[cfg(feature = "sdk")]
+pub mod s3;
 pub mod tell;
 pub mod trace;

@@ -217,12 +217,19 @@ impl Net {
 
     /// Resets the open connections between two hosts, wherever they are in their talk.
     pub fn reset_connections(&self, a: HostId, b: HostId) {
-        self.0.reset_where(|x, y| (x, y) == (a, b) || (x, y) == (b, a));
+        self.0
+            .reset_where(|[x, y]| (x.host, y.host) == (a, b) || (x.host, y.host) == (b, a));
     }
 
     /// Resets the open connections of a host.
     pub fn reset_all_of(&self, host: HostId) {
-        self.0.reset_where(|x, y| x == host || y == host);
+        self.0.reset_where(|[x, y]| x.host == host || y.host == host);
+    }
+
+    /// Resets the open connection between two sockets.
+    pub fn reset_between(&self, a: SocketAddr, b: SocketAddr) {
+        self.0
+            .reset_where(|[x, y]| (x.addr, y.addr) == (a, b) || (x.addr, y.addr) == (b, a));
     }
 }
 

@@ -16,6 +16,8 @@ mod forks_under_partitions;
 mod leader_churn;
 mod minority_partition;
 mod old_bytes_move;
+#[cfg(feature = "sdk")]
+mod over_sdk;
 mod power_loss;
 mod retention;
 mod rolling_restart;
@@ -24,6 +26,9 @@ mod snapshot_catch_up;
 mod snapshots_race_trims;
 mod swarm;
 mod tailing;
+
+/// What the names of scenarios end with whose nodes meet the cold store through the AWS SDK. They need the feature `sdk`.
+pub const OVER_SDK: &str = "-sdk";
 
 /// A scenario in the list.
 #[derive(Clone, Copy)]
@@ -37,7 +42,7 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ALL: [Entry; 28] = [
+pub const ALL: &[Entry] = &[
     Entry {
         name: "fair-weather",
         about: "nothing goes wrong",
@@ -168,6 +173,24 @@ pub const ALL: [Entry; 28] = [
         about: "all nodes are lost in the middle of everything, and what comes back is what was, up to a moment",
         scenario: old_bytes_move::lost_in_the_storm,
     },
+    #[cfg(feature = "sdk")]
+    Entry {
+        name: "old-bytes-move-sdk",
+        about: "old-bytes-move with the true AWS SDK and a false S3",
+        scenario: |dice| over_sdk::over_sdk("old-bytes-move-sdk", old_bytes_move::old_bytes_move(dice)),
+    },
+    #[cfg(feature = "sdk")]
+    Entry {
+        name: "all-is-lost-sdk",
+        about: "all-is-lost with the true AWS SDK and a false S3",
+        scenario: |dice| over_sdk::over_sdk("all-is-lost-sdk", old_bytes_move::all_is_lost(dice)),
+    },
+    #[cfg(feature = "sdk")]
+    Entry {
+        name: "lost-in-the-storm-sdk",
+        about: "lost-in-the-storm with the true AWS SDK and a false S3",
+        scenario: |dice| over_sdk::over_sdk("lost-in-the-storm-sdk", old_bytes_move::lost_in_the_storm(dice)),
+    },
     Entry {
         name: "swarm",
         about: "everything by the dice: nodes, groups, clients, faults",
@@ -179,6 +202,16 @@ pub const ALL: [Entry; 28] = [
         scenario: |_| forks_under_partitions::forks_under_partitions(),
     },
 ];
+
+/// The command that has a scenario, as one types it.
+#[must_use]
+pub fn command(name: &str) -> &'static str {
+    if name.ends_with(OVER_SDK) {
+        "cargo sim-sdk"
+    } else {
+        "cargo sim"
+    }
+}
 
 /// A scenario by its name, with the dice of this seed.
 #[must_use]

@@ -1,9 +1,69 @@
-//! What the cold store holds, and what the nodes refer to.
+//! How nodes reach the cold store, what it holds, and what the nodes refer to.
+
+use std::sync::Arc;
+
+use net::clock::Clock;
+use storage::cold::Cold;
 
 use super::Cluster;
+use crate::cold::ColdFaults;
 use crate::invariant::{all_is_written_down, cold_keeps_what_is_referred_to};
 
+/// At which level the nodes meet the cold store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColdLevel {
+    /// The false store is handed to them.
+    #[default]
+    Seam,
+    /// They are handed the true one, with the AWS SDK in it, and a false S3 on the network.
+    #[cfg(feature = "sdk")]
+    Sdk,
+}
+
 impl Cluster {
+    /// The cold store for a node with this clock.
+    pub(super) fn mount_cold(&self, clock: Arc<dyn Clock>) -> Arc<dyn Cold> {
+        #[cfg(feature = "sdk")]
+        if let Some(s3) = &self.0.s3 {
+            let config = &self.0.shape.config.s3;
+            let options = storage::s3::S3Options {
+                connect_timeout: config.connect_timeout,
+                attempt_timeout: config.attempt_timeout,
+                operation_timeout: config.operation_timeout,
+                attempts: u32::try_from(config.attempts).unwrap_or(u32::MAX),
+                ..s3.options()
+            };
+            return Arc::new(s3.open(options, clock));
+        }
+        drop(clock);
+        self.0.cold.mount()
+    }
+
+    /// Changes what is wrong with the cold store, at the level at which the nodes meet it.
+    pub(super) fn change_cold(&self, change: impl FnOnce(&mut ColdFaults)) {
+        self.0.cold.change(change);
+        #[cfg(feature = "sdk")]
+        if let Some(s3) = &self.0.s3 {
+            s3.change(|faults| *faults = (&self.0.cold.faults()).into());
+        }
+    }
+
+    /// Nothing is wrong with it any more.
+    pub(super) fn mend_cold(&self) {
+        self.change_cold(|faults| *faults = ColdFaults::default());
+        #[cfg(feature = "sdk")]
+        if let Some(s3) = &self.0.s3 {
+            s3.mend();
+        }
+    }
+
+    /// The false S3, if the nodes meet one.
+    #[cfg(feature = "sdk")]
+    #[must_use]
+    pub fn s3(&self) -> Option<&crate::s3::FalseS3> {
+        self.0.s3.as_ref()
+    }
+
     /// How many objects were put, and how many reads of them were answered with a bit flipped.
     #[must_use]
     pub fn cold_traffic(&self) -> (u64, u64) {

@@ -136,7 +136,7 @@ impl Cluster {
             let world = World {
                 disk: machine.disk.mount(),
                 index: machine.index.mount(),
-                cold: Some(self.0.cold.mount()),
+                cold: Some(self.mount_cold(machine.clock.mount())),
                 clock: machine.clock.mount(),
                 dice: machine.dice.fork(&format!("life {life}")),
             };

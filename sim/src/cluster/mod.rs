@@ -5,6 +5,7 @@
 //! | `mod.rs` | what is there? |
 //! | `machine.rs` | how does a node live, die and come back? |
 //! | `strike.rs` | who is meant, and what happens to them? |
+//! | `cold.rs` | how do nodes reach the cold store, and is it in order? |
 //! | `watch.rs` | do the invariants hold; is the cluster whole again? |
 //! | `restore.rs` | how does it come back when all of it is lost? |
 
@@ -29,6 +30,7 @@ use crate::fault::Fault;
 use crate::invariant::{Broken, Invariants};
 use crate::net::{Net, NetOptions};
 use crate::tell::Tell;
+pub use cold::ColdLevel;
 use machine::Machine;
 
 /// The port every node serves on.
@@ -45,6 +47,8 @@ pub struct Shape {
     pub clients: u32,
     /// What all nodes are configured with; names and addresses are filled in.
     pub config: Config,
+    /// How the nodes meet the cold store, if they are configured so that they use it.
+    pub cold: ColdLevel,
 }
 
 impl Shape {
@@ -61,6 +65,10 @@ impl Shape {
         // Readers must go where the bytes are.
         config.cache.tail = 8 << 10;
         config.s3.bucket = Some("sim".into());
+        // What hangs must not hang for longer than a cluster may take to become whole.
+        config.s3.connect_timeout = Duration::from_millis(500);
+        config.s3.attempt_timeout = Duration::from_secs(2);
+        config.s3.operation_timeout = Duration::from_secs(6);
         let cold = &mut config.cold;
         cold.backend = ColdBackend::S3;
         cold.hot_age = Duration::from_millis(1500);
@@ -108,6 +116,7 @@ impl Shape {
             groups,
             clients: 4,
             config,
+            cold: ColdLevel::default(),
         }
     }
 }
@@ -123,6 +132,8 @@ struct Inner {
     machines: Vec<Machine>,
     /// The cold store of all nodes; used if they are configured so.
     cold: FalseCold,
+    #[cfg(feature = "sdk")]
+    s3: Option<crate::s3::FalseS3>,
     clients: Vec<HostId>,
     state: Mutex<State>,
 }
@@ -163,9 +174,13 @@ impl Cluster {
             snapshots: BTreeMap::new(),
         };
         let cold = FalseCold::new(&dice, Tell::on(control, HostId::WORLD));
+        #[cfg(feature = "sdk")]
+        let s3 = (shape.cold == ColdLevel::Sdk).then(|| crate::s3::FalseS3::new(control, &net, &cold, &dice));
         let control = control.clone();
         Self(Arc::new(Inner {
             cold,
+            #[cfg(feature = "sdk")]
+            s3,
             control,
             net,
             shape,

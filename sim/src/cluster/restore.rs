@@ -40,8 +40,8 @@ impl Cluster {
         let mut said = String::new();
         for attempt in 0..TRIES {
             self.0.control.boot(first.host);
-            let (config, disk, cold) = (self.config(first.id), first.disk.mount(), self.0.cold.mount());
-            let clock = first.clock.mount();
+            let (config, disk, clock) = (self.config(first.id), first.disk.mount(), first.clock.mount());
+            let cold = self.mount_cold(clock.clone());
             let preparing = self.0.control.spawn_on(first.host, "restore", async move {
                 restore::prepare(&config, disk, cold, clock.now_ms(), None, &mut ()).await
             });
@@ -87,8 +87,9 @@ impl Cluster {
     pub async fn restore_beside(&self) -> Result<(), String> {
         let tell = Tell::on(&self.0.control, HostId::WORLD);
         let disk = FalseDisk::new(&self.0.control.dice().fork("beside"), tell);
-        let (config, cold) = (self.config(1), self.0.cold.mount());
-        let now_ms = self.0.machines[0].clock.mount().now_ms();
+        let clock = self.0.machines[0].clock.mount();
+        let (config, now_ms) = (self.config(1), clock.now_ms());
+        let cold = self.mount_cold(clock);
         let disk = disk.mount();
         let preparing = self
             .0

@@ -169,17 +169,17 @@ impl Cluster {
             }),
             Fault::ClockJump { whom, by_ms } => each(whom, &|id| self.machine(id).clock.jump(*by_ms)),
             Fault::MendClock(whom) => each(whom, &|id| self.mend_clock(id)),
-            Fault::ColdOut => self.0.cold.change(|faults| faults.out = true),
-            Fault::SlowCold { by } => self.0.cold.change(|faults| faults.slow = *by),
-            Fault::ColdFails { before_ppm, after_ppm } => self.0.cold.change(|faults| {
+            Fault::ColdOut => self.change_cold(|faults| faults.out = true),
+            Fault::SlowCold { by } => self.change_cold(|faults| faults.slow = *by),
+            Fault::ColdFails { before_ppm, after_ppm } => self.change_cold(|faults| {
                 faults.fail_before_chance = f64::from(*before_ppm) / 1e6;
                 faults.fail_after_chance = f64::from(*after_ppm) / 1e6;
             }),
-            Fault::ColdLies { ppm } => self.0.cold.change(|faults| faults.flip_chance = f64::from(*ppm) / 1e6),
-            Fault::MendCold => self.0.cold.mend(),
+            Fault::ColdLies { ppm } => self.change_cold(|faults| faults.flip_chance = f64::from(*ppm) / 1e6),
+            Fault::MendCold => self.mend_cold(),
             Fault::Mend => {
                 self.0.net.heal_all();
-                self.0.cold.mend();
+                self.mend_cold();
                 for id in 1..=self.0.shape.nodes {
                     self.mend_disk(id);
                     self.mend_clock(id);
@@ -205,12 +205,14 @@ impl Cluster {
         self.0.control.set_drift(machine.host, 0);
     }
 
+    /// Every host there is, the one of the false S3, too, if there is one.
     fn everyone(&self) -> impl Iterator<Item = HostId> {
-        self.0
-            .machines
-            .iter()
-            .map(|machine| machine.host)
-            .chain(self.0.clients.iter().copied())
+        #[cfg(feature = "sdk")]
+        let s3 = self.0.s3.as_ref().map(crate::s3::FalseS3::host);
+        #[cfg(not(feature = "sdk"))]
+        let s3 = None;
+        let machines = self.0.machines.iter().map(|machine| machine.host);
+        machines.chain(self.0.clients.iter().copied()).chain(s3)
     }
 
     /// Both directions of every link between these nodes and everyone else, or only those nodes; each direction once.

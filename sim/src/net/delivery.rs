@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use rand::Rng;
 
-use super::flow::{Tcp, Wakes, What};
+use super::flow::{Side, Wakes, What};
 use super::{Inner, State, call};
 use crate::engine::slots::Key;
 use crate::engine::{HostId, scaled};
@@ -157,15 +157,14 @@ impl Inner {
         }
     }
 
-    pub(super) fn reset_where(&self, hosts: impl Fn(HostId, HostId) -> bool) {
+    pub(super) fn reset_where(&self, struck: impl Fn(&[Side; 2]) -> bool) {
         let mut wakes = Wakes::default();
         {
             let mut state = self.state();
-            let struck = |tcp: &Tcp| hosts(tcp.sides[0].host, tcp.sides[1].host);
             let keys: Vec<Key> = state
                 .connections
                 .iter()
-                .filter(|(_, tcp)| struck(tcp))
+                .filter(|(_, tcp)| struck(&tcp.sides))
                 .map(|(key, _)| key)
                 .collect();
             for key in keys {

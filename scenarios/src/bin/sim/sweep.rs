@@ -182,7 +182,8 @@ pub(crate) fn sweep(sweep: &Sweep) -> ExitCode {
                 if !sweep.json {
                     let word = if *broken { "BROKEN" } else { "UNKNOWN" };
                     println!("  {word} {law} in {} {}: {because}", line.name, line.seed);
-                    println!("  again  cargo sim run {} --seed {}", line.name, line.seed);
+                    let command = exploratory::command(&line.name);
+                    println!("  again  {command} run {} --seed {}", line.name, line.seed);
                 }
             });
             failures.push(line);
