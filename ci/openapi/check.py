@@ -2,11 +2,16 @@
 
 Half of the requests are as the description wants them, half are not; and half go to a stream, bucket and snapshot that are
 there, so that not everything is a 404. An answer is wrong if it is 500, if its status or media type is not described for the
-operation, if an error has no code that docs/api.md lists with this status, or no message, or if a header that every answer
-has is not there. The same seed makes the same requests. Prints a line for each operation, and `N passed, N failed`.
+operation, if its body is not what the schema says, if a header is not as described, or is not there although its description
+says `required`, if an error has no code that docs/api.md lists with this status, or no message, or if a header that every
+answer has is not there. The same seed makes the same requests. Prints a line for each operation, and `N passed, N failed`.
+
+Reads by events are held against the description apart, for they have no end to wait for: of a closed stream, whole; of an open
+one, what is there and what is appended while it is read.
 """
 
 import collections
+import json
 import os
 import random
 import re
@@ -18,6 +23,8 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
+from schemathesis.core.failures import Failure, FailureGroup
+from schemathesis.specs.openapi.checks import response_headers_conformance, response_schema_conformance
 
 URL = os.environ["URL"]
 EXAMPLES = int(os.environ["EXAMPLES"])
@@ -47,10 +54,10 @@ def prepare(publish):
 
     Returns the parameters of a path to them.
     """
-    json, log = {"content-type": "application/json"}, f"{URL}/openapi/log"
+    typed, log = {"content-type": "application/json"}, f"{URL}/openapi/log"
     requests.put(f"{URL}/openapi", timeout=10)
-    requests.put(log, headers=json, timeout=10)
-    requests.post(log, data=b"[1]", headers=json, timeout=10)
+    requests.put(log, headers=typed, timeout=10)
+    requests.post(log, data=b"[1]", headers=typed, timeout=10)
     offset = requests.head(log, timeout=10).headers.get("stream-next-offset", "0" * 20)
     if publish:
         requests.put(f"{log}/snapshot/{offset}", data=b"one", timeout=10)
@@ -66,8 +73,23 @@ def resolved(node):
     return node
 
 
+def unlike_the_schema(case, answer):
+    """What body and headers have that their schemas do not allow, or lack, a sentence each."""
+    for check in (response_schema_conformance, response_headers_conformance):
+        try:
+            case.validate_response(answer, checks=[check])
+        except FailureGroup as several:
+            failures = several.exceptions
+        except Failure as one:
+            failures = [one]
+        else:
+            failures = []
+        for failure in failures:
+            yield f"{answer.status_code}: {' '.join(str(failure).split())[:400]}"
+
+
 def wrong_with(operation, answer):
-    """What is wrong with an answer, a sentence each."""
+    """What else is wrong with an answer, a sentence each."""
     status, method = answer.status_code, operation.method.lower()
     said = f"{status} {answer.content[:200]!r}"
     if status == 431 or (status == 400 and not answer.content and "date" not in answer.headers):
@@ -103,7 +125,7 @@ def wrong_with(operation, answer):
 
 def checked(operation, examples):
     """What is wrong, and how often each status came."""
-    wrong, statuses = [], collections.Counter()
+    wrong, statuses, validated = [], collections.Counter(), [0]
 
     def tried(mode):
         @seed(1)
@@ -119,13 +141,16 @@ def checked(operation, examples):
             if operation.path.count("{") and chance.random() < 0.5:
                 there = prepare(operation.method.lower() != "put" or chance.random() < 0.2)
                 case.path_parameters = {name: there[name] for name in case.path_parameters}
-            # A stream that is read by events has no end that a test could wait for, unless it is closed: see `events`.
+            # A stream that is read by events has no end that a test could wait for: see `events` and `open_events`.
             query = case.query if isinstance(case.query, dict) else {}
             if query.get("live") == "sse":
                 case.query = {**query, "live": "long-poll"}
             answer = case.call(base_url=URL, timeout=20, allow_redirects=False)
             statuses[answer.status_code] += 1
             wrong.extend(wrong_with(operation, answer))
+            if str(answer.status_code) in operation.definition.raw["responses"] and "date" in answer.headers:
+                validated[0] += 1
+                wrong.extend(unlike_the_schema(case, answer))
 
         return every
 
@@ -140,6 +165,8 @@ def checked(operation, examples):
             # There is nothing that its description forbids.
             if mode == GenerationMode.POSITIVE:
                 raise
+    if not validated[0]:
+        wrong.append("no answer was held against a schema")
     return wrong, statuses
 
 
@@ -158,6 +185,67 @@ def other_methods(path, methods):
         yield f"OPTIONS {path}: {preflight.status_code}"
 
 
+def heads_of_events(media, answer, described):
+    """What is wrong with the head of an answer of events."""
+    came = answer.headers.get("content-type")
+    if came != "text/event-stream" or came not in described["content"]:
+        yield f"{media} comes as {came}, described are {sorted(described['content'])}"
+    told = {name.lower(): resolved(header) for name, header in described["headers"].items()}
+    for name, header in told.items():
+        if header.get("required") and name not in answer.headers:
+            yield f"{media} without {name}"
+    for name, value in answer.headers.lower_items():
+        if not name.startswith("stream-"):
+            continue
+        pattern = told.get(name, {}).get("schema", {}).get("pattern", "")
+        if name not in told or not re.search(pattern, value):
+            yield f"{media} with {name}: {value}, described is {told.get(name)}"
+    encoded = answer.headers.get("stream-sse-data-encoding")
+    if (encoded == "base64") != (media == "application/octet-stream"):
+        yield f"{media} encoded as {encoded}"
+
+
+def open_events(path, operation):
+    """A stream that is open, read by events while it grows."""
+    described = resolved(operation["responses"]["200"])
+    for media, first, then in (
+        ("text/plain", b"one", b"two"),
+        ("application/json", b"[1]", b"[2]"),
+        ("application/octet-stream", b"\xff", b"\xfe"),
+    ):
+        url = URL + path.replace("{path}", "openapi/open").replace("{bucket}", "openapi").replace("{stream}", "open")
+        requests.put(f"{URL}/openapi", timeout=10)
+        requests.delete(url, timeout=10)
+        requests.put(url, data=first, headers={"content-type": media}, timeout=10)
+        answer = requests.get(url, params={"offset": "-1", "live": "sse"}, timeout=10, stream=True)
+        if answer.status_code != 200:
+            yield f"{media}: {answer.status_code}"
+            continue
+        yield from heads_of_events(media, answer, described)
+        kinds, controls = [], []
+        for line in answer.iter_lines(decode_unicode=True):
+            if line.startswith("event:"):
+                kinds.append(line)
+            if line.startswith("data:{") and kinds[-1] == "event: control":
+                controls.append(json.loads(line.removeprefix("data:")))
+                if len(controls) == 1:
+                    requests.post(url, data=then, headers={"content-type": media}, timeout=10)
+                if len(controls) == 2:
+                    break
+        answer.close()
+        if kinds != ["event: data", "event: control"] * 2:
+            yield f"{media}: {kinds}"
+        for control in controls:
+            offset, cursor = control.get("streamNextOffset", ""), control.get("streamCursor", "")
+            lawful = re.fullmatch(r"[0-9]{20}", offset) and re.fullmatch(r"[0-9]+", cursor) and control.get("upToDate") is True
+            if not lawful or "streamClosed" in control:
+                yield f"{media}: {control}"
+        tail = requests.head(url, timeout=10).headers.get("stream-next-offset")
+        if not controls or controls[-1].get("streamNextOffset") != tail:
+            yield f"{media}: the last of {controls} is not the tail, {tail}"
+        requests.delete(url, timeout=10)
+
+
 def events(path, operation):
     """A stream that is closed, read by events: it has an end, so that all of it can be held against the description."""
     described = resolved(operation["responses"]["200"])
@@ -171,19 +259,7 @@ def events(path, operation):
         if made.status_code != 201 or answer.status_code != 200:
             yield f"{media}: {made.status_code}, then {said}"
             continue
-        came = answer.headers.get("content-type")
-        if came != "text/event-stream" or came not in described["content"]:
-            yield f"{media} comes as {came}, described are {sorted(described['content'])}"
-        told = {name.lower(): resolved(header) for name, header in described["headers"].items()}
-        for name, value in answer.headers.lower_items():
-            if not name.startswith("stream-"):
-                continue
-            pattern = told.get(name, {}).get("schema", {}).get("pattern", "")
-            if name not in told or not re.search(pattern, value):
-                yield f"{media} with {name}: {value}, described is {told.get(name)}"
-        encoded = answer.headers.get("stream-sse-data-encoding")
-        if "stream-next-offset" not in answer.headers or (encoded == "base64") != (media == "application/octet-stream"):
-            yield f"{media} without a header: {sorted(answer.headers)}"
+        yield from heads_of_events(media, answer, described)
         # All that is left of a closed stream is one event of data, and one that says that it is closed.
         kinds = [event.split("\n")[0] for event in answer.text.split("\n\n") if event]
         if kinds != ["event: data", "event: control"] or '"streamClosed":true' not in answer.text:
@@ -225,6 +301,7 @@ for path, item in described.json()["paths"].items():
 for path, item in described.json()["paths"].items():
     if {"$ref": "#/components/parameters/live"} in item.get("get", {}).get("parameters", []):
         tell(f"GET {path} by events", list(events(path, item["get"])))
+        tell(f"GET {path} by events, open", list(open_events(path, item["get"])))
 
 alive = requests.get(f"{URL}/healthz", timeout=10)
 tell("the server lives", [] if alive.ok else [alive.text])

@@ -65,22 +65,59 @@ fn refuse(broken: Vec<String>, instead: &str) {
     assert!(broken.is_empty(), "\n{}\n  instead: {instead}\n", broken.join("\n"));
 }
 
+/// What a manifest depends on, for whatever purpose and target, with the table that says so. What is renamed there, or in the
+/// workspace's table, goes by its own name; what is a path, by that of its folder.
+fn dependencies(manifest: &toml::Table, workspace: &toml::Table) -> Vec<(String, String)> {
+    let mut tables = vec![(String::new(), manifest)];
+    for (target, table) in manifest
+        .get("target")
+        .and_then(|table| table.as_table())
+        .into_iter()
+        .flatten()
+    {
+        tables.extend(table.as_table().map(|table| (format!("target.{target}."), table)));
+    }
+    let mut found = Vec::new();
+    for (before, table) in tables {
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let dependencies = table.get(section).and_then(|section| section.as_table());
+            for (name, wanted) in dependencies.into_iter().flatten() {
+                let shared = wanted.get("workspace").and_then(|_| workspace.get(name));
+                for place in [Some(wanted), shared].into_iter().flatten() {
+                    let path = place.get("path").and_then(|path| path.as_str());
+                    let folder = path.and_then(|path| Path::new(path).file_name()?.to_str());
+                    let package = place.get("package").and_then(|package| package.as_str());
+                    for name in [Some(name.as_str()), package, folder].into_iter().flatten() {
+                        found.push((format!("{before}{section}"), name.to_owned()));
+                    }
+                }
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
 #[test]
 fn imports_go_only_along_the_arrows() {
     let rooms: BTreeSet<&str> = ARROWS.iter().map(|(room, _)| *room).collect();
     let allowed: BTreeMap<&str, &[&str]> = ARROWS.into_iter().collect();
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).expect("the workspace has a manifest");
+    let workspace: toml::Table = workspace.parse().expect("valid TOML");
+    let members = workspace["workspace"]["members"].as_array().expect("its rooms");
+    let members: BTreeSet<&str> = members.iter().filter_map(|member| member.as_str()).collect();
+    assert_eq!(rooms, members, "every room has its arrows");
+    let shared = workspace["workspace"]["dependencies"]
+        .as_table()
+        .expect("what they share");
     let mut broken = Vec::new();
     for room in &rooms {
         let manifest = fs::read_to_string(root().join(room).join("Cargo.toml")).expect("every room has a manifest");
         let manifest: toml::Table = manifest.parse().expect("valid TOML");
-        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
-            let Some(dependencies) = manifest.get(section).and_then(|s| s.as_table()) else {
-                continue;
-            };
-            for name in dependencies.keys().filter(|name| rooms.contains(name.as_str())) {
-                if !allowed[room].contains(&name.as_str()) {
-                    broken.push(format!("{room}/Cargo.toml [{section}] names {name}"));
-                }
+        for (section, name) in dependencies(&manifest, shared) {
+            if rooms.contains(name.as_str()) && name != *room && !allowed[room].contains(&name.as_str()) {
+                broken.push(format!("{room}/Cargo.toml [{section}] names {name}"));
             }
         }
     }
@@ -88,6 +125,24 @@ fn imports_go_only_along_the_arrows() {
         broken,
         "see the arrows in the README; move the code to the room that may know both",
     );
+}
+
+#[test]
+fn a_dependency_is_seen_under_whatever_name_and_in_whatever_table() {
+    let parsed = |text: &str| text.parse::<toml::Table>().expect("valid TOML");
+    let shared = parsed("other = { package = \"node\", path = \"node\" }");
+    for manifest in [
+        "[dependencies]\nnode.workspace = true",
+        "[build-dependencies]\nnode = \"1\"",
+        "[dev-dependencies]\nthing = { package = \"node\", version = \"1\" }",
+        "[dependencies]\nthing = { path = \"../node\" }",
+        "[dependencies]\nother = { workspace = true }",
+        "[target.'cfg(unix)'.dependencies]\nnode = { path = \"../node\" }",
+        "[target.x86_64-unknown-linux-gnu.dev-dependencies]\nthing = { package = \"node\" }",
+    ] {
+        let found = dependencies(&parsed(manifest), &shared);
+        assert!(found.iter().any(|(_, name)| name == "node"), "{manifest}: {found:?}");
+    }
 }
 
 #[test]
@@ -139,7 +194,7 @@ fn only_the_http_folder_knows_status_codes() {
     only_in(
         &["node"],
         &["StatusCode"],
-        &["node/src/http/", "node/src/admin/"],
+        &["node/src/http/"],
         "return a value; http/answer.rs renders it",
     );
 }
@@ -307,7 +362,7 @@ fn unfinished_work_is_not_left_in_the_code() {
                 continue;
             }
             let text = fs::read_to_string(&path).expect("a readable file");
-            for word in ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!(", "#[ignore]"] {
+            for word in ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!("] {
                 if text.contains(word) {
                     broken.push(format!("{} has `{word}`", shown(&path)));
                 }
@@ -315,4 +370,55 @@ fn unfinished_work_is_not_left_in_the_code() {
         }
     }
     refuse(broken, "finish it, or say in the docs what is not there");
+}
+
+/// Tests that `cargo test` passes over, and who runs them.
+const IGNORED: &[(&str, &str, &str)] = &[
+    (
+        "storage/tests/journal_golden.rs",
+        "write_the_golden_files",
+        "a person, when the format of the journal has a new version",
+    ),
+    (
+        "node/tests/cli/reference.rs",
+        "every_command_works_with_the_reference_server",
+        "ci/differential/run, which starts the other server it wants",
+    ),
+];
+
+#[test]
+fn no_test_is_passed_over_but_those_that_somebody_else_runs() {
+    let mut found = Vec::new();
+    for (room, _) in ARROWS {
+        for path in rust_files(&root().join(room)) {
+            let name = shown(&path);
+            // This file spells the attribute.
+            if name == "ci/tests/tidy.rs" {
+                continue;
+            }
+            let text: String = code(&path).split_whitespace().collect::<Vec<_>>().join(" ");
+            for attribute in ["#[ignore", "#[ ignore", ", ignore)]", ", ignore ="] {
+                for after in text.split(attribute).skip(1) {
+                    let test = after.split("fn ").nth(1).and_then(|test| test.split('(').next());
+                    found.push((name.clone(), test.unwrap_or_default().to_owned()));
+                }
+            }
+        }
+    }
+    found.sort();
+    let mut known: Vec<_> = IGNORED
+        .iter()
+        .map(|(file, test, _)| ((*file).to_owned(), (*test).to_owned()))
+        .collect();
+    known.sort();
+    assert_eq!(
+        found, known,
+        "a test that nobody runs is none: mend it, or say in IGNORED who runs it"
+    );
+    let script = fs::read_to_string(root().join("ci/differential/run")).expect("a script");
+    let told = format!("--ignored --exact reference::{}", IGNORED[1].1);
+    assert!(
+        script.contains(&told),
+        "ci/differential/run no longer runs what it should"
+    );
 }

@@ -56,6 +56,10 @@ impl Dice {
 }
 
 /// Eight bytes from the operating system's generator.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where chance comes from in the real world"
+)]
 pub(crate) fn os_random_u64() -> u64 {
     let mut bytes = [0_u8; 8];
     loop {

@@ -9,7 +9,7 @@ mod shutdown;
 mod sniff;
 mod stalled;
 
-pub use client::{CallError, Client, ClientOptions, Pieces, Trouble};
+pub use client::{CallError, Client, ClientOptions, Duplex, Pieces, Secure, Trouble};
 pub use connection::{Limits, Protocol, ServeError, serve_connection};
 pub use shutdown::Shutdown;
 pub use sniff::{PEER_MAGIC, Sniffed, sniff};

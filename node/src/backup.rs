@@ -12,7 +12,7 @@ use node::config::{ColdBackend, Config};
 use node::restore::{self, Progress, Scratch, Verified};
 use storage::local::LocalDisk;
 
-use crate::{Failure, SettingsGiven, index, s3, tell};
+use crate::{Failure, SettingsGiven, index, is_there, s3, tell};
 
 #[derive(Args)]
 pub(crate) struct Restore {
@@ -143,7 +143,7 @@ pub(crate) fn verify(flags: Verify) -> Result<(), Failure> {
         Some(scratch) => scratch,
         None => std::env::temp_dir().join(format!("holdfast-verify-{:016x}", rt::random_u64())),
     };
-    if scratch.exists() {
+    if is_there(&scratch) {
         let folder = scratch.display();
         return Err(Failure::refused(format!(
             "{folder} is there already: name one that is not"

@@ -191,6 +191,10 @@ fn check(file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a person names a folder: which of two is meant?"
+)]
 fn look(dir: &Path, json: bool, segment: Option<u64>) -> Result<(), Failure> {
     let (root, folder) = match (
         dir.join("journal").is_dir(),
@@ -399,6 +403,12 @@ fn resolved(key: &str, text: &str) -> Result<String, Failure> {
             "{key} is the environment variable {name}, which is not set: set it, or write another text"
         ))),
     }
+}
+
+/// Whether anything has this name.
+#[expect(clippy::disallowed_methods, reason = "asked before there is a disk of a node")]
+fn is_there(path: &Path) -> bool {
+    path.exists()
 }
 
 /// Removes a scratch folder.

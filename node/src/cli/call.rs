@@ -1,12 +1,14 @@
 //! One request, one ending: done, refused, misused, or nobody knows.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Full;
-use net::serve::{CallError, Client, ClientOptions, Pieces};
+use net::serve::{CallError, Client, ClientOptions, Pieces, Trouble};
 use serde_json::{Value, json};
+
+use super::tls::Tls;
 
 /// How long an answer may take to begin. Longer than servers wait in a long-poll.
 pub(super) const PATIENCE: Duration = Duration::from_secs(90);
@@ -84,6 +86,9 @@ impl Failure {
                 "no_answer",
                 format!("nobody knows whether it happened: {error}"),
             )
+        } else if matches!(&error.trouble, Trouble::Connect(because) if because.kind() == io::ErrorKind::InvalidData) {
+            // Not "unreachable": it will be no better the next time.
+            Self::new(Kind::Refused, "not_trusted", error.to_string())
         } else {
             Self::new(Kind::Refused, "unreachable", error.to_string())
         }
@@ -182,17 +187,19 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new(url: String, json: bool) -> Self {
+    /// `ca_file` holds the certificates to trust, if not those of the system.
+    pub(super) fn new(url: String, json: bool, ca_file: Option<&Path>) -> Result<Self, Failure> {
         let options = ClientOptions {
             idle_max: 256,
             answer_bytes_max: ANSWER_BYTES_MAX,
             ..ClientOptions::default()
         };
-        Self {
+        let tls = Tls::new(ca_file)?;
+        Ok(Self {
             url,
             json,
-            client: Client::new(options),
-        }
+            client: Client::with_tls(options, Some(Arc::new(tls))),
+        })
     }
 
     /// Asks, and takes a success whole.

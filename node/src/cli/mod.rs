@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `target` | which URL does a person mean? |
 //! | `call` | what did the server say, and how does it end for the shell? |
+//! | `tls` | is a server at `https://` who it says it is? |
 //! | `append` | standard input becomes appends |
 //! | `follow` | reading to the end, and on from there |
 //! | `text` | an array becomes lines, events become bytes |
@@ -19,8 +20,12 @@ mod follow;
 mod show;
 mod target;
 mod text;
+mod tls;
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    path::PathBuf,
+};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -37,6 +42,9 @@ pub struct Stream {
     /// The server. Default: the variable HOLDFAST_URL, or http://127.0.0.1:4437.
     #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
+    /// A file of PEM certificates to trust instead of the system's, for servers at https://.
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Answers with JSON, for machines.
     #[arg(long, global = true)]
     json: bool,
@@ -155,24 +163,8 @@ pub struct Surroundings {
 impl Stream {
     /// Does it, and returns the exit code.
     pub async fn run(self, mut around: Surroundings) -> u8 {
-        let url = self.url.or(around.default_url.take());
-        let remote = Remote::new(url.unwrap_or_else(|| DEFAULT_URL.to_owned()), self.json);
-        let done = match self.command {
-            Command::Create {
-                stream,
-                content_type,
-                ttl,
-                expires_at,
-                closed,
-            } => show::create(&remote, &stream, &content_type, ttl, expires_at, closed, &mut around).await,
-            Command::Append(append) => append::append(&remote, append, &mut around).await,
-            Command::Read { stream, offset } => follow::read(&remote, &stream, offset, &mut around).await,
-            Command::Tail { stream, offset, live } => follow::tail(&remote, &stream, offset, live, &mut around).await,
-            Command::Close { stream } => show::close(&remote, &stream, &mut around).await,
-            Command::Rm { stream } => show::remove(&remote, &stream, &mut around).await,
-            Command::Ls { bucket, prefix, limit } => show::list(&remote, &bucket, prefix, limit, &mut around).await,
-            Command::Info { stream } => show::info(&remote, &stream, &mut around).await,
-        };
+        let json = self.json;
+        let done = self.command(&mut around).await;
         let flushed = around.output.flush().map_err(Failure::local);
         let Err(failure) = done.and(flushed) else { return 0 };
         // Whoever read what is printed has seen enough, as in `holdfast stream read … | head`.
@@ -180,12 +172,34 @@ impl Stream {
             return 0;
         }
         // Nobody may be left to hear it.
-        let _ = if remote.json {
+        let _ = if json {
             writeln!(around.complaints, "{}", failure.to_json())
         } else {
             writeln!(around.complaints, "holdfast: {failure}")
         };
         failure.exit_code()
+    }
+
+    async fn command(self, around: &mut Surroundings) -> Result<(), Failure> {
+        let url = self.url.or(around.default_url.take());
+        let url = url.unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let remote = Remote::new(url, self.json, self.ca.as_deref())?;
+        match self.command {
+            Command::Create {
+                stream,
+                content_type,
+                ttl,
+                expires_at,
+                closed,
+            } => show::create(&remote, &stream, &content_type, ttl, expires_at, closed, around).await,
+            Command::Append(append) => append::append(&remote, append, around).await,
+            Command::Read { stream, offset } => follow::read(&remote, &stream, offset, around).await,
+            Command::Tail { stream, offset, live } => follow::tail(&remote, &stream, offset, live, around).await,
+            Command::Close { stream } => show::close(&remote, &stream, around).await,
+            Command::Rm { stream } => show::remove(&remote, &stream, around).await,
+            Command::Ls { bucket, prefix, limit } => show::list(&remote, &bucket, prefix, limit, around).await,
+            Command::Info { stream } => show::info(&remote, &stream, around).await,
+        }
     }
 }
 

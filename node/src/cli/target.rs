@@ -72,14 +72,11 @@ pub(super) fn with(target: &Uri, query: &[(&str, &str)]) -> Result<Uri, Failure>
 }
 
 fn url(text: String) -> Result<Uri, Failure> {
-    if text.starts_with("https://") {
-        return Err(Failure::misused(format!(
-            "{text}: there is no TLS here yet, only http://"
-        )));
-    }
     match text.parse::<Uri>() {
-        Ok(uri) if uri.scheme_str() == Some("http") && uri.authority().is_some() => Ok(uri),
-        _ => Err(Failure::misused(format!("{text} is no URL: write http://host:port"))),
+        Ok(uri) if matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some() => Ok(uri),
+        _ => Err(Failure::misused(format!(
+            "{text} is no URL: write http://host:port or https://host"
+        ))),
     }
 }
 
@@ -95,7 +92,8 @@ mod tests {
             ("ü", Some("http://h:1/v1/stream/%C3%BC")),
             ("/bucket/log", Some("http://h:1/bucket/log")),
             ("http://other:2/x/y", Some("http://other:2/x/y")),
-            ("https://other/x", None),
+            ("https://other/x", Some("https://other/x")),
+            ("ftp://other/x", None),
             ("", None),
         ];
         for (typed, expected) in table {

@@ -6,6 +6,8 @@
 //! `section` says what there is and why, `setting` is the one table of it, `rule` says what must hold.
 
 mod layer;
+#[cfg(test)]
+mod page;
 mod print;
 mod problem;
 mod rule;

@@ -30,7 +30,8 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
             Problem::new(
                 S::CONFLICT,
                 "stream_exists",
-                "a stream of this name exists with another content type, closed state or lifetime: use it as it is, or delete it",
+                "a stream of this name exists with another content type, closed state, lifetime or retention: use it as it is, or \
+                 delete it",
             )
             .with_field("content_type", content_type.as_str())
             .with_field("closed", standing.closed),

@@ -121,7 +121,7 @@ pub enum Outcome {
 pub enum Refusal {
     /// There is no such stream (404).
     NotFound,
-    /// `PUT`: a stream of that name is there with another media type, closed state or lifetime (409).
+    /// `PUT`: a stream of that name is there with another media type, closed state, lifetime or retention (409).
     Conflict {
         /// As it stands.
         standing: Standing,

@@ -1,6 +1,7 @@
 //! `holdfast stream …` against a node in this process, over real sockets; and against another server (`reference`).
 
 mod reference;
+mod tls;
 
 use std::{
     io::{self, Cursor, Write},

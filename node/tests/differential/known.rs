@@ -301,4 +301,9 @@ Not compared, because each server has its own: the text of errors (Holdfast's ar
 offsets, tags and cursors (they are opaque), blanks and the text of numbers in JSON (Holdfast keeps a number as it was
 written, the reference server prints it anew), in how many events data comes (it is taken together), and caching headers.
 `If-Match` is Holdfast's own: what it refuses is held against the law alone.
+
+In one thing both servers are laxer than the words of the protocol, which has the `Content-Type` of a create that is repeated
+and of an append match the stream's: they compare type and subtype alone, without parameters. `fetch` adds `charset=UTF-8` to
+every text it sends, so that a page could otherwise not append to a stream that was created as `text/plain` from a shell; and
+bytes are stored as they come, so that a parameter changes none of them.
 ";

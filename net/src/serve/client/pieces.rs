@@ -29,8 +29,8 @@ where
     /// If there is no answer.
     pub async fn open(&self, request: Request<B>, patience: Duration) -> Result<Response<Pieces<B>>, CallError> {
         let deadline = Instant::now() + patience;
-        let (authority, request) = addressed(request)?;
-        let (connection, answer) = self.send(&authority, request, deadline).await?;
+        let (server, request) = addressed(request, self.shared.tls.is_some())?;
+        let (connection, answer) = self.send(&server, request, deadline).await?;
         Ok(answer.map(|body| Pieces {
             body,
             _connection: connection,
