@@ -14,6 +14,7 @@ use net::rt::Instant;
 use super::calls::Put;
 use super::names::Name;
 use super::object::{Directory, Packed, RunEntry, key_of};
+use super::store::count;
 use crate::Core;
 use crate::raft::ProposeError;
 use crate::stream::{Command, Elsewhere, Op, Outcome, PIECE_BYTES, SnapshotOp};
@@ -69,6 +70,7 @@ impl Core {
             let key = key_of(cluster, group, name.object);
             match store.put(&key, &packed, until).await {
                 Ok(Put::Stored) => {
+                    count(&store.traffic().ahead, 1);
                     let elsewhere = Elsewhere {
                         object: name.object,
                         incarnation,
