@@ -275,6 +275,7 @@ impl Core {
             now_ms: 0,
             stream: StreamName::of_bucket(bucket),
             op: Op::Bucket(op),
+            elsewhere: None,
             body: Bytes::new(),
         };
         match self.write_to(group, command, deadline).await? {

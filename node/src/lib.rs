@@ -81,6 +81,8 @@ pub(crate) struct Core {
     tails: Arc<Tails>,
     /// Where old bytes are, if they move.
     cold: Option<Arc<cold::Store>>,
+    /// What its objects are called.
+    names: cold::Names,
     ending: Ending,
 }
 

@@ -212,6 +212,7 @@ impl Core {
                 now_ms: 0,
                 stream: stream.clone(),
                 op: op.clone(),
+                elsewhere: None,
                 body: Bytes::new(),
             };
             match self.write(command, deadline).await {

@@ -92,6 +92,7 @@ impl Core {
             now_ms: 0,
             stream,
             op: Op::Snapshot(SnapshotOp::Drop { blob, len }),
+            elsewhere: None,
             body: Bytes::new(),
         };
         if let Err(error) = self

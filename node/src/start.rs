@@ -135,6 +135,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         touches: Touches::default(),
         tails,
         cold,
+        names: cold::Names::new(world.dice.stream("names")),
         ending: Ending::default(),
     });
     let opened = Door::open(

@@ -132,16 +132,28 @@ impl Core {
     }
 
     async fn propose(&self, group: u32, command: Command, deadline: Instant) -> Result<Outcome, Miss> {
-        self.groups
-            .propose(group, command, deadline)
-            .await
-            .map_err(|error| match error {
-                ProposeError::NotLeader => Miss::NotStored("leadership has just moved".into()),
-                ProposeError::Overloaded => Miss::Final(WriteError::Overloaded),
-                ProposeError::ColdBehind => Miss::Final(WriteError::ColdBehind),
-                ProposeError::Stopped => Miss::Final(WriteError::Stopping),
-                ProposeError::Unknown(because) => Miss::Final(WriteError::Unknown { because }),
-            })
+        let answer = match self.send_ahead(group, &command, deadline).await {
+            Some(ahead) => {
+                let answer = self.groups.propose(group, ahead.command.clone(), deadline).await;
+                ahead.answered(&answer);
+                answer
+            }
+            None => self.groups.propose(group, command, deadline).await,
+        };
+        let outcome = answer.map_err(|error| match error {
+            ProposeError::NotLeader => Miss::NotStored("leadership has just moved".into()),
+            ProposeError::Overloaded => Miss::Final(WriteError::Overloaded),
+            ProposeError::ColdBehind => Miss::Final(WriteError::ColdBehind),
+            ProposeError::Stopped => Miss::Final(WriteError::Stopping),
+            ProposeError::Unknown(because) => Miss::Final(WriteError::Unknown { because }),
+        })?;
+        match outcome {
+            // Its body had gone ahead, and is not where or whose it was to be.
+            Outcome::Moved { counts: false } => {
+                Err(Miss::NotStored("leadership moved, or the stream is another".into()))
+            }
+            outcome => Ok(outcome),
+        }
     }
 
     async fn forward(&self, to: u64, group: u32, command: &Command, deadline: Instant) -> Result<Outcome, Miss> {

@@ -218,6 +218,11 @@ fn cold(core: &Core, page: &mut Exposition) {
             now.put_bytes,
         ),
         (
+            "holdfast_cold_ahead_total",
+            "Large bodies put before the log heard of them.",
+            now.ahead,
+        ),
+        (
             "holdfast_cold_gets_total",
             "Ranges asked for, each attempt counted.",
             now.gets,

@@ -9,6 +9,8 @@
 //! | `calls`, `again` | how are they put, listed and deleted, and how long is that tried? |
 //! | `cache`, `disk_cache`, `ages` | which blocks are kept in memory, and on the node's own disk? |
 //! | `mover` | what moves when, and how does the log hear of it? |
+//! | `reference` | which bodies go there at once, so that the log carries only where they are? |
+//! | `names` | what is an object called, and of which may the log yet hear? |
 //! | `sweeper`, `rewriter` | which objects does nothing, or almost nothing, refer to any more? |
 //! | `notes` | what will go, for whoever looks after it? |
 //! | `record` | what is a group written down as, so that it can be restored? |
@@ -26,12 +28,14 @@ mod calls;
 mod disk_cache;
 mod envelope;
 mod mover;
+mod names;
 mod notes;
 mod object;
 mod owner;
 mod packing;
 mod record;
 mod recorder;
+mod reference;
 mod rewriter;
 mod store;
 mod sweeper;
@@ -39,6 +43,7 @@ mod sweeper;
 pub use calls::Put;
 pub use envelope::BadObject;
 pub(crate) use mover::tend;
+pub(crate) use names::Names;
 pub use notes::{Notes, ToDelete, ToRewrite};
 pub use object::{Directory, Packed, RunEntry, key_of, object_of, prefix_of};
 pub(crate) use owner::{Owner, SIGNS_MISSED, alive_every, lost, say_alive};

@@ -3,7 +3,7 @@
 //! One group after the other, one object after the other: it must never take much from those who append. Bytes that are
 //! moved are read from the journal like any others, so damage is found before it is spread.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,6 @@ use super::packing::{Filling, next_run};
 use super::store::Store;
 use super::sweeper::Sweeper;
 use crate::Core;
-use crate::keys::ObjectId;
 use crate::raft::{GroupView, Lead, MoveBounds, ProposeError};
 use crate::stream::{Command, Moved, Op, Outcome};
 
@@ -37,7 +36,7 @@ const PUT_PATIENCE: Duration = Duration::from_secs(60);
 /// Moves old bytes for as long as the node lives.
 pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream) {
     let every = core.config.cold.every;
-    let mut led: BTreeMap<u32, Led> = BTreeMap::new();
+    let mut led: BTreeMap<u32, (u64, Sweeper)> = BTreeMap::new();
     loop {
         rt::sleep(every.mul_f64(chance.random_range(0.8..1.2))).await;
         if let Some(cluster) = core.standing.status().cluster {
@@ -49,20 +48,16 @@ pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream)
                 store.forget_notes(group);
                 continue;
             };
-            let Led { counting, sweeper } = led.entry(group).or_default();
-            if counting.term != term {
-                *counting = Counting {
-                    term,
-                    ..Counting::default()
-                };
-                *sweeper = Sweeper::default();
+            let (led_in, sweeper) = led.entry(group).or_default();
+            if *led_in != term {
+                (*led_in, *sweeper) = (term, Sweeper::default());
             }
             let mut round = Round {
                 core: &core,
                 store: &store,
                 group,
-                counting,
-                chance: &mut chance,
+                term,
+                objects: 0,
             };
             // What is mostly dead is looked at as often as what is dead.
             let rewrites = sweeper.is_due(&core);
@@ -71,31 +66,15 @@ pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream)
                 ended => ended,
             };
             let moved = match moved {
-                Ok(()) => counting.settle(&core, group).await,
+                Ok(()) => round.settle().await,
                 failed => failed,
             };
             if let Err(because) = moved {
                 tracing::warn!(group, because, "old bytes stay where they are for now");
             }
-            sweeper.sweep(&core, &store, group, term, &counting.doubtful).await;
+            sweeper.sweep(&core, &store, group, term).await;
         }
     }
-}
-
-/// What this node knows of a group for as long as it leads it in one term.
-#[derive(Debug, Default)]
-struct Led {
-    counting: Counting,
-    sweeper: Sweeper,
-}
-
-/// What a leader has called its objects so far.
-#[derive(Debug, Default)]
-struct Counting {
-    term: u64,
-    next: u64,
-    /// Objects that the log was told of, and nobody knows whether it took them.
-    doubtful: BTreeSet<ObjectId>,
 }
 
 /// One look at one group.
@@ -103,8 +82,10 @@ pub(super) struct Round<'a> {
     pub(super) core: &'a Arc<Core>,
     pub(super) store: &'a Arc<Store>,
     pub(super) group: u32,
-    counting: &'a mut Counting,
-    chance: &'a mut Stream,
+    /// The term in which this node leads it.
+    term: u64,
+    /// Objects put so far.
+    objects: u64,
 }
 
 impl Round<'_> {
@@ -123,13 +104,13 @@ impl Round<'_> {
             if due.is_empty() {
                 return Ok(());
             }
-            let (mut filling, before) = (Filling::default(), self.counting.next);
+            let (mut filling, before) = (Filling::default(), self.objects);
             for incarnation in due {
                 self.fill(&view, incarnation, &mut filling).await?;
             }
             self.empty(&mut filling).await?;
             // If nothing could move, it is damaged here, or just going: the next look is soon enough.
-            if self.counting.next == before || self.core.groups.leader(self.group) != Lead::Here {
+            if self.objects == before || self.core.groups.leader(self.group) != Lead::Here {
                 return Ok(());
             }
         }
@@ -178,66 +159,72 @@ impl Round<'_> {
         };
         let bytes = filling.bytes();
         let until = Instant::now() + PUT_PATIENCE;
-        let (object, told) = loop {
-            let object = ObjectId {
-                term: self.counting.term,
-                sequence: self.counting.next,
-            };
-            self.counting.next += 1;
-            let (packed, told) = filling.packed(cluster, self.group, object, self.chance.random());
-            match self
-                .store
-                .put(&key_of(cluster, self.group, object), &packed, until)
-                .await?
-            {
-                Put::Stored => break (object, told),
-                Put::Taken => tracing::warn!(group = self.group, ?object, "another object bears this name"),
+        let (name, told) = loop {
+            let name = self.core.names.open(self.group, self.term);
+            let name = name.ok_or("leadership moved before an object was written")?;
+            let (packed, told) = filling.packed(cluster, self.group, name.object, name.nonce);
+            let key = key_of(cluster, self.group, name.object);
+            match self.store.put(&key, &packed, until).await {
+                Ok(Put::Stored) => break (name, told),
+                Ok(Put::Taken) => {
+                    tracing::warn!(key, "another object bears this name");
+                    name.close();
+                }
+                Err(because) => {
+                    name.close();
+                    return Err(because);
+                }
             }
         };
+        self.objects += 1;
         for runs in told.chunks(RUNS_TOLD) {
             let moved = Moved {
-                object,
+                object: name.object,
                 bytes,
                 runs: runs.to_vec(),
             };
-            tell(self.core, self.group, self.counting, moved).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Tells the log of an object.
-async fn tell(core: &Core, group: u32, counting: &mut Counting, moved: Moved) -> Result<(), String> {
-    let object = moved.object;
-    let command = Command {
-        now_ms: 0,
-        stream: Moved::no_stream(),
-        op: Op::Moved(moved),
-        body: Bytes::new(),
-    };
-    match core.groups.propose(group, command, Instant::now() + DEADLINE).await {
-        Ok(Outcome::Moved { counts }) => {
-            // What was told before lies before it in the log: it has been applied, or never will be.
-            counting.doubtful.clear();
-            if counts {
-                Ok(())
-            } else {
-                Err("leadership moved while an object was written".into())
+            match self.tell(moved).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    name.close();
+                    return Err("leadership moved while an object was written".into());
+                }
+                // Doubtful from now on.
+                Err(because) => return Err(because),
             }
         }
-        Ok(other) => Err(format!("an outcome that belongs to another command: {other:?}")),
-        Err(ProposeError::Unknown(because)) => {
-            counting.doubtful.insert(object);
-            Err(because)
-        }
-        Err(error) => Err(error.to_string()),
+        name.close();
+        Ok(())
     }
-}
 
-impl Counting {
+    /// Tells the log of an object, and then knows what became of all that it was told of before. Whether it counts.
+    async fn tell(&self, moved: Moved) -> Result<bool, String> {
+        let doubtful = self.core.names.doubtful(self.group, self.term);
+        let command = Command {
+            now_ms: 0,
+            stream: Moved::no_stream(),
+            op: Op::Moved(moved),
+            elsewhere: None,
+            body: Bytes::new(),
+        };
+        let deadline = Instant::now() + DEADLINE;
+        match self.core.groups.propose(self.group, command, deadline).await {
+            Ok(Outcome::Moved { counts }) => {
+                self.core.names.settled(self.group, &doubtful);
+                Ok(counts)
+            }
+            Ok(other) => Err(format!("an outcome that belongs to another command: {other:?}")),
+            Err(ProposeError::Unknown(because)) => Err(because),
+            Err(error) => {
+                tracing::debug!(group = self.group, %error, "the log hears nothing of an object");
+                Ok(false)
+            }
+        }
+    }
+
     /// Finds out what became of what nobody knows the end of: by telling the log of nothing, behind it.
-    async fn settle(&mut self, core: &Core, group: u32) -> Result<(), String> {
-        let Some(object) = self.doubtful.first().copied() else {
+    async fn settle(&self) -> Result<(), String> {
+        let Some(object) = self.core.names.doubtful(self.group, self.term).first().copied() else {
             return Ok(());
         };
         let nothing = Moved {
@@ -245,6 +232,6 @@ impl Counting {
             bytes: 0,
             runs: Vec::new(),
         };
-        tell(core, group, self, nothing).await
+        self.tell(nothing).await.map(drop)
     }
 }

@@ -46,7 +46,7 @@ impl Round<'_> {
                 break;
             }
             left -= row.live;
-            self.gather(&view, cluster, object, &mut filling).await?;
+            self.gather(&view, cluster, (object, row), &mut filling).await?;
             if filling.bytes() >= self.core.config.cold.object {
                 self.empty(&mut filling).await?;
             }
@@ -59,27 +59,39 @@ impl Round<'_> {
         &mut self,
         view: &crate::raft::GroupView,
         cluster: u128,
-        object: ObjectId,
+        (object, row): (ObjectId, ObjectRow),
         filling: &mut Filling,
     ) -> Result<(), String> {
         let key = Arc::from(key_of(cluster, self.group, object));
         let directory = self.store.directory(&key).await.map_err(|error| error.to_string())?;
         // One row may stand for several runs of the directory, never for a part of one.
         let mut seen = BTreeSet::new();
-        for run in &directory.runs {
+        let mut fresh = |incarnation, from, to| -> Result<Vec<Placed>, String> {
             let chunks = view
-                .chunks_in(object, run.incarnation, run.start, run.start + u64::from(run.len))
+                .chunks_in(object, incarnation, from, to)
                 .map_err(|error| error.to_string())?;
-            let fresh: Vec<Placed> = chunks
-                .into_iter()
-                .filter(|(end, _)| seen.insert((run.incarnation, *end)))
-                .collect();
-            for piece in neighbours(&fresh) {
+            let is_fresh = |placed: &Placed| seen.insert((incarnation, placed.0));
+            Ok(chunks.into_iter().filter(is_fresh).collect())
+        };
+        let mut living = Vec::new();
+        for run in &directory.runs {
+            let end = run.start + u64::from(run.len);
+            living.push((run.incarnation, fresh(run.incarnation, run.start, end)?));
+        }
+        // What went ahead of its command is further behind, if others came before it.
+        if bytes_of(&living) < row.live
+            && let Some(first) = directory.runs.first()
+        {
+            let further = fresh(first.incarnation, first.start, u64::MAX)?;
+            living.push((first.incarnation, further));
+        }
+        for (incarnation, chunks) in living {
+            for piece in neighbours(&chunks) {
                 let mut rest = piece;
                 while let Some((run_chunks, more)) = next_run(rest) {
                     rest = more;
                     match view.run_bytes(run_chunks).await {
-                        Ok(pieces) => filling.add(run.incarnation, run_chunks, pieces),
+                        Ok(pieces) => filling.add(incarnation, run_chunks, pieces),
                         // It went meanwhile, or cannot be had: it stays where it is.
                         Err(error) => tracing::debug!(group = self.group, ?object, %error, "a run is not rewritten"),
                     }
@@ -88,6 +100,11 @@ impl Round<'_> {
         }
         Ok(())
     }
+}
+
+fn bytes_of(living: &[(u64, Vec<Placed>)]) -> u64 {
+    let chunks = living.iter().flat_map(|(_, chunks)| chunks);
+    chunks.map(|(_, chunk)| u64::from(chunk.len)).sum()
 }
 
 /// Chunks that follow each other without a gap.

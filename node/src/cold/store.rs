@@ -88,6 +88,7 @@ pub enum ColdReadError {
 pub struct Traffic {
     pub(super) puts: AtomicU64,
     pub(super) put_bytes: AtomicU64,
+    pub(super) ahead: AtomicU64,
     gets: AtomicU64,
     get_bytes: AtomicU64,
     hits: AtomicU64,
@@ -106,6 +107,8 @@ pub struct TrafficNow {
     pub puts: u64,
     /// Bytes of those that were stored.
     pub put_bytes: u64,
+    /// Bodies that were put before the log heard of them.
+    pub ahead: u64,
     /// Ranges asked for, each attempt counted.
     pub gets: u64,
     /// Bytes that came.
@@ -134,6 +137,7 @@ impl Traffic {
         TrafficNow {
             puts: of(&self.puts),
             put_bytes: of(&self.put_bytes),
+            ahead: of(&self.ahead),
             gets: of(&self.gets),
             get_bytes: of(&self.get_bytes),
             hits: of(&self.hits),

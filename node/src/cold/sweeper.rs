@@ -7,7 +7,7 @@
 //! and for nodes that are behind; how long is counted from when this leader first saw that, so that no clock matters. And
 //! they stay until that they are dead is written down: or a cluster that is restored refers to what is no longer there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,21 +40,14 @@ impl Sweeper {
 
     /// Looks at the objects of a group that this node leads in this term, if it is time to, and deletes what was dead for
     /// long enough.
-    pub(super) async fn sweep(
-        &mut self,
-        core: &Arc<Core>,
-        store: &Arc<Store>,
-        group: u32,
-        term: u64,
-        doubtful: &BTreeSet<ObjectId>,
-    ) {
+    pub(super) async fn sweep(&mut self, core: &Arc<Core>, store: &Arc<Store>, group: u32, term: u64) {
         if !self.is_due(core) {
             return;
         }
         // Of what was dead by then, that is written down, too.
         let written = core.config.cold.records().then(|| store.recorded(group));
         let grace = core.config.cold.grace;
-        match self.look(core, store, group, term, doubtful).await {
+        match self.look(core, store, group, term).await {
             Ok(()) => self.looked = Some(Instant::now()),
             Err(because) => return tracing::debug!(group, because, "the objects of a group are not swept for now"),
         }
@@ -85,15 +78,10 @@ impl Sweeper {
         }
     }
 
-    async fn look(
-        &mut self,
-        core: &Arc<Core>,
-        store: &Arc<Store>,
-        group: u32,
-        term: u64,
-        doubtful: &BTreeSet<ObjectId>,
-    ) -> Result<(), String> {
+    async fn look(&mut self, core: &Arc<Core>, store: &Arc<Store>, group: u32, term: u64) -> Result<(), String> {
         let stored = store.objects_of(group).await?;
+        // After the names, and before what the log says: of each of those that were put by now, either this speaks or that.
+        let unsettled = core.names.unsettled(group, term);
         // After the names, so that whatever was committed by then has been applied here.
         let deadline = Instant::now() + DEADLINE;
         let index = core.groups.read_index(group, deadline).await?;
@@ -104,7 +92,7 @@ impl Sweeper {
         let living = core.groups.view(group).objects();
         let applied = core.groups.applied(group).map_or(0, |applied| applied.index);
         let is_dead = |object: &ObjectId| {
-            !living.contains_key(object) && (object.term < term || object.term == term && !doubtful.contains(object))
+            !living.contains_key(object) && (object.term < term || object.term == term && !unsettled.contains(object))
         };
         let now = Instant::now();
         let dead: Vec<ObjectId> = stored.into_iter().filter(is_dead).collect();

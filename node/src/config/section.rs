@@ -329,6 +329,9 @@ pub struct Cold {
     pub every: Duration,
     /// Size of an object, about: what is gathered from many streams before it is put. Default 8MiB, 4KiB to 512MiB.
     pub object: u64,
+    /// Bodies of appends, and parts of snapshots, of so many bytes or more go to the cold store before the log hears of them,
+    /// and only where they are goes through the log. Default 4MiB, 0B to 512MiB; 0B: never.
+    pub reference: u64,
     /// How often a leader looks for objects that nothing refers to. Default 10m, 100ms to 168h.
     pub sweep_every: Duration,
     /// How long such an object stays, for readers that are under way and nodes that are behind. Default 1h, 100ms to 2160h.
@@ -361,6 +364,7 @@ impl Default for Cold {
             hot_max: 8 * 1024 * MIB,
             every: Duration::from_secs(5),
             object: 8 * MIB,
+            reference: 4 * MIB,
             sweep_every: Duration::from_secs(600),
             grace: Duration::from_secs(3600),
             record_every: Duration::from_secs(30),
@@ -375,6 +379,12 @@ impl Default for Cold {
 }
 
 impl Cold {
+    /// From how many bytes on a body goes to the cold store at once, if any does.
+    #[must_use]
+    pub fn sent_ahead(&self) -> Option<u64> {
+        (self.backend != ColdBackend::None && self.reference > 0).then_some(self.reference)
+    }
+
     /// Whether the groups are written down, to be restored if all nodes are lost. A folder would be lost with them.
     #[must_use]
     pub fn records(&self) -> bool {

@@ -234,6 +234,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting!("cold.hot_max", size cold.hot_max, 64 * KIB, 64 * 1024 * GIB),
     setting!("cold.every", time cold.every, ms(50), secs(3600)),
     setting!("cold.object", size cold.object, 4 * KIB, 512 * MIB),
+    setting!("cold.reference", size cold.reference, 0, 512 * MIB),
     setting!("cold.sweep_every", time cold.sweep_every, ms(100), secs(7 * 86_400)),
     setting!("cold.grace", time cold.grace, ms(100), secs(90 * 86_400)),
     setting!("cold.record_every", time cold.record_every, Duration::ZERO, secs(86_400)),

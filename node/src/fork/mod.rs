@@ -227,6 +227,7 @@ impl Core {
             now_ms: 0,
             stream: stream.clone(),
             op: Op::Fork(op),
+            elsewhere: None,
             body,
         };
         let mut unknown = None;

@@ -312,6 +312,7 @@ impl Http {
             now_ms: 0,
             stream,
             op,
+            elsewhere: None,
             body,
         };
         let deadline = self.deadline();

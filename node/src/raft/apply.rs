@@ -1,6 +1,6 @@
 //! Committed entries become state: the law judges, one batch of the index keeps everything it said.
 //!
-//! The bytes of a body are in the journal already, as part of the entry: chunk rows point there.
+//! The bytes of a body are in the journal already, as part of the entry, or in the cold store: chunk rows point there.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,15 +14,16 @@ use super::codec::next_index;
 use super::forks::ForkRows;
 use super::log::Slot;
 use super::machine::{Machine, State, damaged};
+use super::moving::Of;
 use super::types::{Answer, Entry, LogId, Payload, StoredMembership};
-use crate::keys::{Chunk, Key, KeyRange, Place, number};
+use crate::keys::{Chunk, ColdPlace, Key, KeyRange, Place, number};
 use crate::stream::{
-    BlobChange, Claim, Command, ForkOp, Loaded, Moment, Moved, Offset, Op, Outcome, RowChange, Standing, Stored,
-    StreamName, StreamRow, Transition, apply,
+    BlobChange, Claim, Command, Elsewhere, ForkOp, Loaded, Moment, Moved, Offset, Op, Outcome, PIECE_BYTES, RowChange,
+    Standing, Stored, StreamName, StreamRow, Transition, apply,
 };
 
 /// The most bytes one chunk row stands for: what is read from a disk, and verified, at once.
-pub(super) const CHUNK_BYTES: usize = 256 << 10;
+pub(super) const CHUNK_BYTES: usize = PIECE_BYTES;
 
 /// What one batch changes, before it is written.
 #[derive(Default)]
@@ -157,6 +158,12 @@ impl Machine {
             last_now_ms: state.position.last_now_ms,
         };
         let transition = apply(loaded, &command, moment);
+        if let (Some(elsewhere), Some(stored)) = (&command.elsewhere, &transition.stored)
+            && !elsewhere.counts_in(id.leader_id.term, stored.incarnation)
+        {
+            state.position.last_now_ms = transition.now_ms;
+            return Ok(Outcome::Moved { counts: false });
+        }
 
         state.position.last_now_ms = transition.now_ms;
         self.note_ends(state, changes, &command.stream, row.as_deref(), &transition);
@@ -169,15 +176,19 @@ impl Machine {
         changes.buckets.count(rows, &command.stream, row.is_some(), is)?;
         self.note_forks(state, changes, transition.forks);
         if let Some(stored) = transition.stored {
-            self.store(state, changes, id.index, &stored, &command.body)?;
-            let of = self.of(state);
-            let end = Offset(stored.offset.0 + stored.len);
-            let now_ms = state.position.last_now_ms;
-            state
-                .books
-                .came(&mut changes.batch, of, stored.incarnation, stored.offset, end, now_ms);
+            if let Some(elsewhere) = &command.elsewhere {
+                self.refer(state, changes, &stored, elsewhere);
+            } else {
+                self.store(state, changes, id.index, &stored, &command.body)?;
+                let of = self.of(state);
+                let end = Offset(stored.offset.0 + stored.len);
+                let now_ms = state.position.last_now_ms;
+                state
+                    .books
+                    .came(&mut changes.batch, of, stored.incarnation, stored.offset, end, now_ms);
+            }
             // A blob is read once in a while and from its beginning: it must not drive out what tailing readers want.
-            if command.blob().is_none() {
+            if command.blob().is_none() && command.elsewhere.is_none() {
                 changes
                     .cached
                     .push((stored.incarnation, stored.offset.0, command.body.clone()));
@@ -312,6 +323,35 @@ impl Machine {
             Some(bytes) => Claim::decode(&bytes).map(Some).map_err(damaged),
             None => Ok(None),
         }
+    }
+
+    /// Stores bytes that are in the cold store already: rows say where.
+    fn refer(&self, state: &mut State, changes: &mut Changes, stored: &Stored, elsewhere: &Elsewhere) {
+        let (group, generation, incarnation) = (self.group, state.generation, stored.incarnation);
+        let object = elsewhere.object;
+        let end = stored.offset.0 + stored.len;
+        let mut offset = stored.offset.0;
+        for (at, len, crc32c) in elsewhere.pieces() {
+            offset += u64::from(len);
+            let chunk = Chunk {
+                place: Place::Cold(ColdPlace { object, offset: at }),
+                len,
+                crc32c,
+                ends: offset == end,
+                cuts: Vec::new(),
+            };
+            let key = Key::Chunk {
+                group,
+                generation,
+                incarnation,
+                end: Offset(offset),
+            };
+            changes.batch.put(key.encode(), chunk.encode());
+        }
+        state.books.refer(object, stored.len, stored.len);
+        state
+            .books
+            .put_objects(&mut changes.batch, Of { group, generation }, [object]);
     }
 
     fn store(

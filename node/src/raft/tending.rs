@@ -77,6 +77,7 @@ impl Tending {
             now_ms: 0,
             stream,
             op: Op::Tend,
+            elsewhere: None,
             body: Bytes::new(),
         };
         let outcome = group

@@ -120,7 +120,7 @@ pub fn apply(loaded: Loaded<'_>, command: &Command, moment: Moment) -> Transitio
     };
     let case = Case {
         loaded,
-        body_len: command.body.len() as u64,
+        body_len: command.body_len(),
         index: moment.index,
         now_ms,
     };

@@ -4,6 +4,8 @@
 //! The bytes to store travel beside the rest, never inside it, so that they are never copied: an encoded command is a
 //! pair (meta, body), and in a log entry the body comes last.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +19,13 @@ use super::offset::Offset;
 use super::retention::Retention;
 use super::snapshot::{Publish, SnapshotOp};
 use super::versioned::{self, BadFormat};
+use crate::keys::ObjectId;
 
 /// Version byte of an encoded command's meta.
 const VERSION: u8 = 1;
+
+/// Version byte of an encoded command's meta, where its bytes are elsewhere: that comes first.
+const VERSION_ELSEWHERE: u8 = 2;
 
 /// The group that holds the registry of buckets.
 pub const REGISTRY: u32 = 0;
@@ -33,9 +39,52 @@ pub struct Command {
     pub stream: StreamName,
     /// What to do.
     pub op: Op,
+    /// Where the bytes to store are, if they do not travel with the command. The body is empty then.
+    #[serde(skip)]
+    pub elsewhere: Option<Arc<Elsewhere>>,
     /// The bytes to store; empty where there are none. Not part of the meta.
     #[serde(skip)]
     pub body: Bytes,
+}
+
+/// Bytes that were put into the cold store before the log heard of them.
+///
+/// As with what [`Moved`] tells, such an object counts only if the leader that wrote it still led when it said so; and
+/// only for the life, or the blob, that it was written for. Otherwise the command is as if it had not been.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// The object. It is whole and durable, and holds nothing else.
+    pub object: ObjectId,
+    /// Of which life of the stream they are to be, or of which blob.
+    pub incarnation: u64,
+    /// How many bytes of the object come before.
+    pub at: u64,
+    /// How many bytes.
+    pub len: u64,
+    /// Checksums of the pieces of [`PIECE_BYTES`], of which the last may be shorter.
+    pub crc32c: Vec<u32>,
+}
+
+/// The longest piece of a body that is read, and verified, at once.
+pub const PIECE_BYTES: usize = 256 << 10;
+
+impl Elsewhere {
+    /// Whether it counts, when the leader of this term put it into the log, for bytes that are to be of this life or blob.
+    #[must_use]
+    pub fn counts_in(&self, term: u64, incarnation: u64) -> bool {
+        (self.object.term, self.incarnation) == (term, incarnation)
+    }
+
+    /// The pieces: how many bytes of the object come before, how many it has, and its checksum.
+    pub fn pieces(&self) -> impl Iterator<Item = (u64, u32, u32)> + '_ {
+        (0..self.len)
+            .step_by(PIECE_BYTES)
+            .zip(&self.crc32c)
+            .map(|(skip, crc32c)| {
+                let len = (self.len - skip).min(PIECE_BYTES as u64) as u32;
+                (self.at + skip, len, *crc32c)
+            })
+    }
 }
 
 /// What to do with a stream.
@@ -136,7 +185,11 @@ impl Command {
     /// Meta and body. The body is shared, not copied.
     #[must_use]
     pub fn encode(&self) -> (Bytes, Bytes) {
-        (Bytes::from(versioned::encode(VERSION, self)), self.body.clone())
+        let meta = match &self.elsewhere {
+            None => versioned::encode(VERSION, self),
+            Some(elsewhere) => versioned::encode(VERSION_ELSEWHERE, &(&**elsewhere, self)),
+        };
+        (meta.into(), self.body.clone())
     }
 
     /// The command of a meta and a body.
@@ -144,9 +197,31 @@ impl Command {
     /// # Errors
     /// When the meta is of an unknown version or damaged.
     pub fn decode(meta: &[u8], body: Bytes) -> Result<Self, BadFormat> {
-        let mut command: Self = versioned::decode("command", VERSION, meta)?;
-        command.body = body;
-        Ok(command)
+        if meta.first() == Some(&VERSION) {
+            let command: Self = versioned::decode("command", VERSION, meta)?;
+            return Ok(Self { body, ..command });
+        }
+        let (elsewhere, command): (Elsewhere, Self) = versioned::decode("command", VERSION_ELSEWHERE, meta)?;
+        let pieces = elsewhere.len.div_ceil(PIECE_BYTES as u64);
+        if pieces != elsewhere.crc32c.len() as u64 || !body.is_empty() {
+            let (sums, bytes) = (elsewhere.crc32c.len(), elsewhere.len);
+            return Err(BadFormat::Damaged {
+                what: "command",
+                because: format!("{sums} checksums for {bytes} bytes elsewhere, {} here", body.len()),
+            });
+        }
+        Ok(Self {
+            elsewhere: Some(elsewhere.into()),
+            ..command
+        })
+    }
+
+    /// How many bytes it has to store.
+    #[must_use]
+    pub fn body_len(&self) -> u64 {
+        self.elsewhere
+            .as_ref()
+            .map_or(self.body.len() as u64, |elsewhere| elsewhere.len)
     }
 
     /// Whether the command may go into the log of this group, of so many: the group of its stream, unless it is one of

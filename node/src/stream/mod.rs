@@ -45,7 +45,7 @@ pub use apply::{Loaded, Moment, RowChange, Stored, Transition, apply};
 pub use bucket::{
     BucketChange, BucketOp, BucketOutcome, BucketRefusal, BucketRow, BucketTransition, LoadedBucket, apply_bucket,
 };
-pub use command::{Append, Command, Create, Delete, Op, ProducerTuple, REGISTRY, Touch, Trim};
+pub use command::{Append, Command, Create, Delete, Elsewhere, Op, PIECE_BYTES, ProducerTuple, REGISTRY, Touch, Trim};
 pub use content_type::{is_json, same_content_type};
 pub use etag::{BadCondition, Condition, ETag, Tag};
 pub use fork::{

@@ -70,6 +70,7 @@ impl Law {
             now_ms: 1,
             stream: name(stream),
             op,
+            elsewhere: None,
             body: Bytes::from(body),
         };
         let (pledge, reference) = match &command.op {

@@ -12,7 +12,7 @@ use net::{
     serve::{Client, Pieces},
 };
 use node::{Node, World, config::Config};
-use storage::memory::{MemoryDisk, MemoryIndex};
+use storage::memory::{MemoryCold, MemoryDisk, MemoryIndex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[path = "panics.rs"]
@@ -60,7 +60,7 @@ pub(crate) fn world() -> World {
     World {
         disk: Arc::new(MemoryDisk::default()),
         index: Arc::new(MemoryIndex::default()),
-        cold: None,
+        cold: Some(Arc::new(MemoryCold::new())),
         clock: Arc::new(SystemClock),
         dice: Dice::from_seed(1),
     }

@@ -227,6 +227,28 @@ fn a_blob_is_stored_in_parts_and_read_back_whole() {
 }
 
 #[test]
+fn large_bodies_and_parts_go_to_the_cold_store_at_once_and_are_read_back_whole() {
+    let small = |config: &mut node::config::Config| {
+        config.cold.backend = node::config::ColdBackend::Local;
+        config.cold.reference = 64 << 10;
+        config.http.snapshot_part = 4 << 10;
+    };
+    with_config(small, async |server: &Server| {
+        ten(server).await;
+        let blob: Vec<u8> = (0..300_001_u32).map(|at| (at % 251) as u8).collect();
+        published(server, 6, &blob).await;
+        let back = server.call_at("GET", &at("snapshot", 6), &[], b"").await;
+        assert!(back.body() == &blob, "{} bytes", back.body().len());
+        server.append("demo/log", &vec![b'x'; 70_000]).await;
+        server.append("demo/log", b"small").await;
+        let metrics = server.call_at("GET", "/metrics", &[], b"").await;
+        let metrics = String::from_utf8_lossy(metrics.body()).into_owned();
+        // Four whole parts of the blob, of which the last goes through the log, and one append.
+        assert!(metrics.contains("\nholdfast_cold_ahead_total 5\n"), "{metrics}");
+    });
+}
+
+#[test]
 fn an_upload_that_breaks_off_publishes_nothing_and_leaves_nothing() {
     let hasty = |config: &mut node::config::Config| {
         config.http.snapshot_part = 1 << 10;

@@ -53,6 +53,7 @@ pub(super) fn old_bytes_move(dice: &Dice) -> Scenario {
     if throw.random_bool(0.5) {
         scenario.shape.config.cold.disk_cache = throw.random_range(32 << 10..1 << 20);
     }
+    scenario.shape.config.cold.reference = reference(throw);
     let http = &mut scenario.shape.config.http;
     http.snapshot_part = 1 << 10;
     http.request_deadline = millis(3000);
@@ -88,6 +89,11 @@ pub(super) fn lost_in_the_storm(dice: &Dice) -> Scenario {
         laws: Vec::new(),
         ..scenario
     }
+}
+
+/// From how many bytes on a body goes to the cold store before the log hears of it: never, some, almost all.
+pub(super) fn reference(throw: &mut impl RngExt) -> u64 {
+    [0, 1 << 10, 100, 1][throw.random_range(0..4)]
 }
 
 /// What goes wrong with a cold store.

@@ -12,7 +12,7 @@ use rand::RngExt;
 use sim::cluster::Shape;
 use sim::fault::{Fault, Whom};
 
-use super::old_bytes_move::cold_hurts;
+use super::old_bytes_move::{cold_hurts, reference};
 use crate::nemesis::{Nemesis, RollingRestart, hurt_and_mend, millis};
 use crate::scenario::Scenario;
 
@@ -49,6 +49,7 @@ fn cold(scenario: &mut Scenario, dice: &Dice) {
         return;
     }
     scenario.shape = scenario.shape.clone().with_cold();
+    scenario.shape.config.cold.reference = reference(&mut dice.stream("swarm: reference"));
     if throw.random_bool(0.7) {
         scenario.nemeses.push(Box::new(hurt_and_mend(cold_hurts(throw))));
     }

@@ -134,7 +134,11 @@ impl Upload<'_> {
         B: Body<Data = Bytes>,
     {
         let config = &self.http.node.config.http;
-        let part_bytes = usize::try_from(config.snapshot_part.min(config.max_body)).unwrap_or(usize::MAX);
+        // A part that goes to the cold store at once is as large as such bodies are.
+        let part = config
+            .snapshot_part
+            .max(self.http.node.config.cold.sent_ahead().unwrap_or(0));
+        let part_bytes = usize::try_from(part.min(config.max_body)).unwrap_or(usize::MAX);
         let budget = &self.http.budget;
         let mut next = intake.part(part_bytes, budget).await?;
         while let Some((part, held)) = next {
@@ -196,6 +200,7 @@ impl Upload<'_> {
             now_ms: 0,
             stream: self.stream.clone(),
             op: Op::Snapshot(op),
+            elsewhere: None,
             body,
         }
     }

@@ -45,6 +45,7 @@ fn a_use_that_is_noted_wakes_nobody_and_a_change_does() {
                 op: Op::Touch(Touch {
                     incarnation: row.incarnation,
                 }),
+                elsewhere: None,
                 body: Bytes::new(),
             };
             // A clock that goes on, so that each use is a newer one.

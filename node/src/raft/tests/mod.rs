@@ -283,6 +283,7 @@ fn command(stream: &str, op: Op, body: &[u8]) -> Command {
         now_ms: 0,
         stream: name(stream),
         op,
+        elsewhere: None,
         body: Bytes::copy_from_slice(body),
     }
 }

@@ -4,10 +4,10 @@ use storage::memory::MemoryCold;
 
 use super::single::{alone_as, tidy};
 use super::*;
-use crate::cold::{Filling, Options, Put, key_of, next_run};
+use crate::cold::{Filling, Options, Packed, Put, key_of, next_run};
 use crate::keys::ObjectId;
 use crate::raft::MoveBounds;
-use crate::stream::Moved;
+use crate::stream::{Elsewhere, Moved, PIECE_BYTES, Refusal};
 
 const CLUSTER: u128 = 5;
 
@@ -247,6 +247,112 @@ fn when_nothing_moves_and_the_journal_is_full_appends_are_refused_until_somethin
         };
         move_all(&groups, &store, object).await;
         assert!(is_stored(&groups.propose(0, append("a", &body), soon()).await));
+        groups.shutdown().await;
+    });
+}
+
+/// A body of several pieces, put ahead of its command.
+async fn sent_ahead(store: &Store, object: ObjectId, incarnation: u64, body: &[u8]) -> Arc<Elsewhere> {
+    let packed = Packed {
+        head: Bytes::from_static(b"head"),
+        data: vec![Bytes::copy_from_slice(body)],
+    };
+    let put = store.put(&key_of(CLUSTER, 0, object), &packed, soon()).await;
+    assert_eq!(put, Ok(Put::Stored));
+    Arc::new(Elsewhere {
+        object,
+        incarnation,
+        at: 4,
+        len: body.len() as u64,
+        crc32c: body.chunks(PIECE_BYTES).map(crc32c::crc32c).collect(),
+    })
+}
+
+#[test]
+fn bytes_that_went_ahead_of_their_command_are_read_like_others_and_take_no_room_in_the_journal() {
+    run(async {
+        let store = store();
+        let (node, groups) = alone_as(|node| node.cold = Some(store.clone())).await;
+        assert!(is_stored(&groups.propose(0, create("a", b"before"), soon()).await));
+        let incarnation = groups.view(0).row(&name("a")).unwrap().unwrap().incarnation;
+        let large: Vec<u8> = (0..600_000_u32).map(|at| (at % 251) as u8).collect();
+        let object = ObjectId {
+            term: term(&groups),
+            sequence: 0,
+        };
+        let command = Command {
+            elsewhere: Some(sent_ahead(&store, object, incarnation, &large).await),
+            ..append("a", b"")
+        };
+        let appended = groups.propose(0, command, soon()).await;
+        assert!(
+            matches!(&appended, Ok(Outcome::Appended { standing, .. }) if standing.tail == Offset(600_006)),
+            "{appended:?}"
+        );
+        assert!(is_stored(&groups.propose(0, append("a", b"behind"), soon()).await));
+        let books = groups.view(0).hot_and_cold();
+        assert_eq!((books.hot_bytes, books.cold_bytes, books.objects), (12, 600_000, 1));
+        assert_eq!(groups.view(0).wrong_books().unwrap(), None);
+        let all = [b"before", &large[..], b"behind"].concat();
+        assert!(content(&groups, 0, "a").await == Some(all.clone()));
+        assert_eq!(ends(&groups, "a"), [6, 600_006, 600_012].map(Offset));
+
+        // What lies around it moves, and it stays where it is.
+        let other = ObjectId { sequence: 1, ..object };
+        for outcome in move_all(&groups, &store, other).await {
+            assert_eq!(outcome, Ok(Outcome::Moved { counts: true }));
+        }
+        let rest = ObjectId { sequence: 2, ..object };
+        move_all(&groups, &store, rest).await;
+        assert_eq!(groups.view(0).hot_and_cold().hot_bytes, 0);
+        assert_eq!(groups.view(0).wrong_books().unwrap(), None);
+
+        node.stop(groups, true).await;
+        let groups = node.start().await;
+        until("it leads again", || groups.leader(0) == Lead::Here).await;
+        let index = groups.read_index(0, soon()).await.unwrap();
+        groups.wait_applied(0, index).await.unwrap();
+        assert!(content(&groups, 0, "a").await == Some(all));
+        assert_eq!(groups.propose(0, delete("a"), soon()).await, Ok(Outcome::Deleted));
+        tidy(&groups).await;
+        assert_eq!(groups.view(0).hot_and_cold().objects, 0);
+        groups.shutdown().await;
+    });
+}
+
+#[test]
+fn bytes_that_went_ahead_count_in_their_term_and_for_their_stream_only() {
+    run(async {
+        let store = store();
+        let (_, groups) = alone_as(|node| node.cold = Some(store.clone())).await;
+        assert!(is_stored(&groups.propose(0, create("a", b""), soon()).await));
+        let incarnation = groups.view(0).row(&name("a")).unwrap().unwrap().incarnation;
+        let now = term(&groups);
+        for (sequence, term, incarnation) in [
+            (0, now + 1, incarnation),
+            (1, now - 1, incarnation),
+            (2, now, incarnation + 1),
+        ] {
+            let object = ObjectId { term, sequence };
+            let command = Command {
+                elsewhere: Some(sent_ahead(&store, object, incarnation, b"large").await),
+                ..append("a", b"")
+            };
+            let outcome = groups.propose(0, command, soon()).await;
+            assert_eq!(outcome, Ok(Outcome::Moved { counts: false }), "{object:?}");
+        }
+        // What is refused is refused, wherever its bytes are.
+        let object = ObjectId { term: now, sequence: 3 };
+        let command = Command {
+            elsewhere: Some(sent_ahead(&store, object, incarnation, b"large").await),
+            ..append("nobody", b"")
+        };
+        assert_eq!(
+            groups.propose(0, command, soon()).await,
+            Ok(Outcome::Refused(Refusal::NotFound))
+        );
+        assert_eq!(groups.view(0).hot_and_cold().objects, 0);
+        assert_eq!(content(&groups, 0, "a").await, Some(Vec::new()));
         groups.shutdown().await;
     });
 }

@@ -1,5 +1,7 @@
 //! What is written is read again; and what was written once is read for ever (golden bytes).
 
+use std::sync::Arc;
+
 use super::*;
 use crate::keys::ObjectId;
 
@@ -88,6 +90,38 @@ fn commands_are_written_as_they_were_by_the_first_release() {
         assert_eq!(hex(&meta), golden, "{command:?}");
         assert_eq!(body, command.body);
         assert_eq!(Command::decode(&meta, body), Ok(command));
+    }
+}
+
+/// Golden: these bytes are in journals and on wires.
+#[test]
+fn commands_whose_bytes_are_elsewhere_say_first_where() {
+    let elsewhere = |len, pieces| Elsewhere {
+        object: ObjectId { term: 3, sequence: 258 },
+        incarnation: 7,
+        at: 300,
+        len,
+        crc32c: pieces,
+    };
+    let of = |elsewhere| Command {
+        elsewhere: Some(Arc::new(elsewhere)),
+        ..append("")
+    };
+    let command = of(elsewhere(300_000, vec![0xdead_beef, 1]));
+    let (meta, body) = command.encode();
+    let golden = "0203820207ac02e0a71202effdb6f50d01e807085f64656661756c74036c6f67010000000000";
+    assert_eq!((hex(&meta), body.len()), (golden.to_owned(), 0));
+    assert_eq!(Command::decode(&meta, body), Ok(command.clone()));
+    assert_eq!(command.body_len(), 300_000);
+
+    for (bad, body) in [
+        (elsewhere(300_000, vec![1]), ""),
+        (elsewhere(1, vec![1, 2]), ""),
+        (elsewhere(1, vec![1]), "x"),
+    ] {
+        let (meta, _) = of(bad).encode();
+        let refused = Command::decode(&meta, Bytes::from(body));
+        assert!(matches!(refused, Err(BadFormat::Damaged { .. })), "{refused:?}");
     }
 }
 
@@ -359,11 +393,11 @@ fn what_is_cut_off_or_of_another_version_is_refused() {
         assert!(Command::decode(&meta[..len], Bytes::new()).is_err(), "cut to {len}");
     }
     let mut newer = meta.to_vec();
-    newer[0] = 2;
+    newer[0] = 3;
     let error = Command::decode(&newer, Bytes::new()).expect_err("of a version to come");
     assert_eq!(
         error.to_string(),
-        "command: format version 2, this binary reads up to 1: run the newer binary"
+        "command: format version 3, this binary reads up to 2: run the newer binary"
     );
     let mut longer = meta.to_vec();
     longer.push(0);

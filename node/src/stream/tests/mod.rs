@@ -127,6 +127,7 @@ fn command(op: Op) -> Command {
         now_ms: 1_000,
         stream: StreamName::flat("log").expect("legal"),
         op,
+        elsewhere: None,
         body: Bytes::new(),
     }
 }
