@@ -48,6 +48,9 @@ impl Core {
         if (command.body.len() as u64) < least || !self.names.may_send_ahead(Instant::now()) {
             return None;
         }
+        if let Some(cluster) = self.standing.status().cluster {
+            store.of_cluster(cluster.0);
+        }
         let (cluster, term) = (store.cluster()?, self.groups.leading_term(group)?);
         // A create is the beginning of a life that has no number yet.
         let (incarnation, start) = match &command.op {

@@ -102,10 +102,13 @@ impl Config {
         draft.environment(env);
         draft.flags(overrides);
         let Draft {
-            config,
+            mut config,
             mut problems,
             origins,
         } = draft;
+        if config.cluster.is_none() && !origins.contains_key("cold.backend") {
+            config.cold.backend = ColdBackend::Local;
+        }
         let unread = problems.len();
         for (key, message) in rule::broken(&config) {
             // A setting that could not even be read has its complaint already.

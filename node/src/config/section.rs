@@ -312,7 +312,7 @@ impl Default for Cache {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cold {
     /// "none" keeps everything in the journal; "local" is a folder in `data_dir`, for a node that stands alone.
-    /// Default "none".
+    /// Default "none" with `[cluster]`, "local" without it.
     pub backend: ColdBackend,
     /// Bytes of a stream move when the first of them is so old. Default 1h, 100ms to 2160h. Later makes fewer and fuller
     /// objects; sooner loses less with the last node.

@@ -22,6 +22,13 @@ max_body = "32MiB"
 backend = "none"
 "#;
 
+/// What a node amounts to of which nothing is said.
+fn alone() -> Config {
+    let mut config = Config::default();
+    config.cold.backend = ColdBackend::Local;
+    config
+}
+
 fn check(text: &str) -> Result<Config, Vec<ConfigProblem>> {
     Config::check(text, [], &Overrides::default())
 }
@@ -52,7 +59,7 @@ fn said_to(lines: &str) -> Vec<String> {
 #[test]
 fn nothing_need_be_written() {
     let config = check("").expect("good");
-    assert_eq!(config, Config::default());
+    assert_eq!(config, alone());
     assert_eq!(
         (config.server.listen.as_str(), config.server.data_dir.as_str()),
         ("127.0.0.1:4437", "./data")
@@ -152,7 +159,7 @@ fn what_kubernetes_puts_into_the_environment_is_let_be() {
         ("HOLDFAST_PEERS_PORT_4437_TCP", "tcp://10.0.0.1:4437"),
         ("HOLDFAST_PEERS_PORT_4437_TCP_ADDR", "10.0.0.1"),
     ];
-    assert_eq!(check_env("", &links), Ok(Config::default()));
+    assert_eq!(check_env("", &links), Ok(alone()));
     assert_eq!(
         said(check_env("", &[("HOLDFAST_SERVER_PORT", "4437")])).len(),
         1,
@@ -381,6 +388,21 @@ fn a_lease_is_as_long_as_it_says() {
           reads"
         ]
     );
+}
+
+#[test]
+fn old_bytes_of_a_node_that_stands_alone_go_to_its_own_folder_unless_it_says_otherwise() {
+    let backend = |text: &str| {
+        check(&format!("version = 1\n{text}"))
+            .expect("no problems")
+            .cold
+            .backend
+    };
+    assert_eq!(backend(""), ColdBackend::Local);
+    assert_eq!(backend("[cold]\nbackend = \"none\""), ColdBackend::None);
+    let unsaid = CLUSTER.replace("backend = \"none\"", "").replace("version = 1\n", "");
+    assert!(unsaid != CLUSTER);
+    assert_eq!(backend(&unsaid), ColdBackend::None, "others could not read it");
 }
 
 #[test]
