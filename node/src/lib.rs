@@ -83,6 +83,8 @@ pub(crate) struct Core {
     cold: Option<Arc<cold::Store>>,
     /// What its objects are called.
     names: cold::Names,
+    /// Whether it is left alone, for it did not take a body.
+    respite: cold::Respite,
     ending: Ending,
 }
 

@@ -136,6 +136,7 @@ pub(crate) async fn start(config: Config, world: World) -> Result<Node, StartErr
         tails,
         cold,
         names: cold::Names::new(world.dice.stream("names")),
+        respite: cold::Respite::default(),
         ending: Ending::default(),
     });
     let opened = Door::open(
@@ -218,7 +219,12 @@ async fn enter(core: Arc<Core>) {
         store: core.cold.clone(),
     };
     match core.standing.enter(&core.peers, &founder).await {
-        Ok(()) => tracing::info!("this node belongs to its cluster"),
+        Ok(()) => {
+            tracing::info!("this node belongs to its cluster");
+            if let (Some(cold), Some(cluster)) = (&core.cold, core.standing.status().cluster) {
+                cold.of_cluster(cluster.0);
+            }
+        }
         Err(error) => core.ending.cast_out(error.to_string()),
     }
 }

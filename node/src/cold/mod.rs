@@ -51,4 +51,5 @@ pub(crate) use owner::{Owner, SIGNS_MISSED, alive_every, lost, say_alive};
 pub(crate) use packing::{Filling, next_run};
 pub use record::{Chain, Head, Holds, LogName, StateName, read, records_of};
 pub(crate) use recorder::write_down;
+pub(crate) use reference::Respite;
 pub use store::{ColdReadError, Options, Store, Traffic, TrafficNow};

@@ -39,9 +39,6 @@ pub(crate) async fn tend(core: Arc<Core>, store: Arc<Store>, mut chance: Stream)
     let mut led: BTreeMap<u32, (u64, Sweeper)> = BTreeMap::new();
     loop {
         rt::sleep(every.mul_f64(chance.random_range(0.8..1.2))).await;
-        if let Some(cluster) = core.standing.status().cluster {
-            store.of_cluster(cluster.0);
-        }
         for group in 0..core.groups.count() {
             let Some(term) = core.groups.leading_term(group) else {
                 led.remove(&group);

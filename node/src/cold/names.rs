@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use net::dice::Stream;
-use net::rt::Instant;
 use rand::Rng;
 
 use crate::keys::ObjectId;
@@ -22,8 +21,6 @@ pub(crate) struct Names(Arc<Mutex<State>>);
 struct State {
     chance: Stream,
     groups: BTreeMap<u32, OfTerm>,
-    /// Until then no body is sent ahead.
-    rests_until: Option<Instant>,
 }
 
 /// Those of one group in one term.
@@ -49,18 +46,14 @@ pub(super) struct Name {
 impl Names {
     /// No names yet. Numbers that tell objects apart are thrown with `chance`.
     pub(crate) fn new(chance: Stream) -> Self {
-        let (groups, rests_until) = (BTreeMap::new(), None);
-        Self(Arc::new(Mutex::new(State {
-            chance,
-            groups,
-            rests_until,
-        })))
+        let groups = BTreeMap::new();
+        Self(Arc::new(Mutex::new(State { chance, groups })))
     }
 
     /// The next name of a group that this node leads in this term; none if it has led in a later one since.
     pub(super) fn open(&self, group: u32, term: u64) -> Option<Name> {
         let mut state = self.state();
-        let State { chance, groups, .. } = &mut *state;
+        let State { chance, groups } = &mut *state;
         let of_term = groups.entry(group).or_default();
         if of_term.term < term {
             *of_term = OfTerm {
@@ -87,16 +80,12 @@ impl Names {
 
     /// The objects of this term that the log may yet hear of.
     pub(super) fn unsettled(&self, group: u32, term: u64) -> BTreeSet<ObjectId> {
-        let state = self.state();
-        let of_term = state.groups.get(&group).filter(|of_term| of_term.term == term);
-        of_term.map_or_else(BTreeSet::new, |of_term| &of_term.open | &of_term.doubtful)
+        self.of_term(group, term, |of_term| &of_term.open | &of_term.doubtful)
     }
 
     /// The objects of this term that the log was told of, and nobody knows whether it heard.
     pub(super) fn doubtful(&self, group: u32, term: u64) -> BTreeSet<ObjectId> {
-        let state = self.state();
-        let of_term = state.groups.get(&group).filter(|of_term| of_term.term == term);
-        of_term.map_or_else(BTreeSet::new, |of_term| of_term.doubtful.clone())
+        self.of_term(group, term, |of_term| of_term.doubtful.clone())
     }
 
     /// What was told before these were no longer open has been applied, or never will be.
@@ -106,14 +95,11 @@ impl Names {
         }
     }
 
-    /// Whether the cold store takes bodies, as far as is known.
-    pub(super) fn may_send_ahead(&self, now: Instant) -> bool {
-        self.state().rests_until.is_none_or(|until| now >= until)
-    }
-
-    /// The cold store did not take a body in time.
-    pub(super) fn rest_until(&self, until: Instant) {
-        self.state().rests_until = Some(until);
+    /// Some of what was said in this term; nothing if that was another.
+    fn of_term(&self, group: u32, term: u64, some: impl FnOnce(&OfTerm) -> BTreeSet<ObjectId>) -> BTreeSet<ObjectId> {
+        let state = self.state();
+        let of_term = state.groups.get(&group).filter(|of_term| of_term.term == term);
+        of_term.map_or_else(BTreeSet::new, some)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

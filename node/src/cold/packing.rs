@@ -4,10 +4,10 @@ use bytes::Bytes;
 
 use super::object::{Directory, Packed, RunEntry};
 use crate::keys::{Chunk, ObjectId};
-use crate::stream::{MovedRun, Offset};
+use crate::stream::{MovedRun, Offset, PIECE_BYTES};
 
 /// The longest run: what is read, and verified, at once.
-const RUN_BYTES: u64 = 256 << 10;
+const RUN_BYTES: u64 = PIECE_BYTES as u64;
 
 /// A chunk, and one past its last byte as an offset of its stream.
 pub(crate) type Placed = (Offset, Chunk);

@@ -5,7 +5,7 @@
 //! other that nothing refers to. If the store does not take it in time, the body goes through the log as ever: appends go
 //! on while the store is out.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +22,24 @@ use crate::stream::{Command, Elsewhere, Op, Outcome, PIECE_BYTES, SnapshotOp};
 /// How long the store is left alone after it did not take a body in time: meanwhile they go through the log, and nobody
 /// waits for what will not come.
 const RESPITE: Duration = Duration::from_secs(5);
+
+/// Whether the store is left alone. The default is that it is not.
+#[derive(Debug, Default)]
+pub(crate) struct Respite(Mutex<Option<Instant>>);
+
+impl Respite {
+    fn lasts(&self) -> bool {
+        self.until().is_some_and(|until| Instant::now() < until)
+    }
+
+    fn begin(&self) {
+        *self.until() = Some(Instant::now() + RESPITE);
+    }
+
+    fn until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A command whose body has gone ahead.
 pub(crate) struct Ahead {
@@ -45,11 +63,8 @@ impl Core {
     pub(crate) async fn send_ahead(&self, group: u32, command: &Command, deadline: Instant) -> Option<Ahead> {
         let store = self.cold.as_ref()?;
         let least = self.config.cold.sent_ahead()?;
-        if (command.body.len() as u64) < least || !self.names.may_send_ahead(Instant::now()) {
+        if (command.body.len() as u64) < least || self.respite.lasts() {
             return None;
-        }
-        if let Some(cluster) = self.standing.status().cluster {
-            store.of_cluster(cluster.0);
         }
         let (cluster, term) = (store.cluster()?, self.groups.leading_term(group)?);
         // A create is the beginning of a life that has no number yet.
@@ -91,7 +106,7 @@ impl Core {
                 Ok(Put::Taken) => name.close(),
                 Err(because) => {
                     tracing::debug!(key, because, "a large body goes through the log");
-                    self.names.rest_until(Instant::now() + RESPITE);
+                    self.respite.begin();
                     name.close();
                     return None;
                 }

@@ -81,6 +81,7 @@ impl Round<'_> {
         // What went ahead of its command is further behind, if others came before it.
         if bytes_of(&living) < row.live
             && let Some(first) = directory.runs.first()
+            && directory.runs.iter().all(|run| run.incarnation == first.incarnation)
         {
             let further = fresh(first.incarnation, first.start, u64::MAX)?;
             living.push((first.incarnation, further));

@@ -14,16 +14,12 @@ use super::codec::next_index;
 use super::forks::ForkRows;
 use super::log::Slot;
 use super::machine::{Machine, State, damaged};
-use super::moving::Of;
 use super::types::{Answer, Entry, LogId, Payload, StoredMembership};
 use crate::keys::{Chunk, ColdPlace, Key, KeyRange, Place, number};
 use crate::stream::{
     BlobChange, Claim, Command, Elsewhere, ForkOp, Loaded, Moment, Moved, Offset, Op, Outcome, PIECE_BYTES, RowChange,
     Standing, Stored, StreamName, StreamRow, Transition, apply,
 };
-
-/// The most bytes one chunk row stands for: what is read from a disk, and verified, at once.
-pub(super) const CHUNK_BYTES: usize = PIECE_BYTES;
 
 /// What one batch changes, before it is written.
 #[derive(Default)]
@@ -158,14 +154,13 @@ impl Machine {
             last_now_ms: state.position.last_now_ms,
         };
         let transition = apply(loaded, &command, moment);
+        state.position.last_now_ms = transition.now_ms;
         if let (Some(elsewhere), Some(stored)) = (&command.elsewhere, &transition.stored)
             && !elsewhere.counts_in(id.leader_id.term, stored.incarnation)
         {
-            state.position.last_now_ms = transition.now_ms;
             return Ok(Outcome::Moved { counts: false });
         }
 
-        state.position.last_now_ms = transition.now_ms;
         self.note_ends(state, changes, &command.stream, row.as_deref(), &transition);
         let is = match transition.row {
             RowChange::Keep => row.is_some(),
@@ -180,18 +175,12 @@ impl Machine {
                 self.refer(state, changes, &stored, elsewhere);
             } else {
                 self.store(state, changes, id.index, &stored, &command.body)?;
-                let of = self.of(state);
-                let end = Offset(stored.offset.0 + stored.len);
-                let now_ms = state.position.last_now_ms;
-                state
-                    .books
-                    .came(&mut changes.batch, of, stored.incarnation, stored.offset, end, now_ms);
-            }
-            // A blob is read once in a while and from its beginning: it must not drive out what tailing readers want.
-            if command.blob().is_none() && command.elsewhere.is_none() {
-                changes
-                    .cached
-                    .push((stored.incarnation, stored.offset.0, command.body.clone()));
+                // A blob is read once in a while and from its beginning: it must not drive out what tailing readers want.
+                if command.blob().is_none() {
+                    changes
+                        .cached
+                        .push((stored.incarnation, stored.offset.0, command.body.clone()));
+                }
             }
         }
         self.blobs(state, changes, transition.blobs);
@@ -327,33 +316,15 @@ impl Machine {
 
     /// Stores bytes that are in the cold store already: rows say where.
     fn refer(&self, state: &mut State, changes: &mut Changes, stored: &Stored, elsewhere: &Elsewhere) {
-        let (group, generation, incarnation) = (self.group, state.generation, stored.incarnation);
         let object = elsewhere.object;
-        let end = stored.offset.0 + stored.len;
-        let mut offset = stored.offset.0;
-        for (at, len, crc32c) in elsewhere.pieces() {
-            offset += u64::from(len);
-            let chunk = Chunk {
-                place: Place::Cold(ColdPlace { object, offset: at }),
-                len,
-                crc32c,
-                ends: offset == end,
-                cuts: Vec::new(),
-            };
-            let key = Key::Chunk {
-                group,
-                generation,
-                incarnation,
-                end: Offset(offset),
-            };
-            changes.batch.put(key.encode(), chunk.encode());
-        }
+        let placed = |(offset, len, crc32c)| (Place::Cold(ColdPlace { object, offset }), len, crc32c);
+        self.put_chunks(state, changes, stored, elsewhere.pieces().map(placed));
         state.books.refer(object, stored.len, stored.len);
-        state
-            .books
-            .put_objects(&mut changes.batch, Of { group, generation }, [object]);
+        let of = self.of(state);
+        state.books.put_objects(&mut changes.batch, of, [object]);
     }
 
+    /// Stores bytes that came with their command and are in the journal: rows say where.
     fn store(
         &self,
         state: &mut State,
@@ -371,35 +342,54 @@ impl Machine {
                 )));
             }
         };
-        let (group, generation, incarnation) = (self.group, state.generation, stored.incarnation);
-        let mut offset = stored.offset.0;
-        for (skip, piece) in (0_u64..).step_by(CHUNK_BYTES).zip(body.chunks(CHUNK_BYTES)) {
-            offset += piece.len() as u64;
-            let ends = offset == stored.offset.0 + stored.len;
+        let placed = |(skip, piece): (u64, &[u8])| {
             let place = Place::Journal(storage::journal::Position {
                 offset: at.offset + skip,
                 ..at
             });
+            (place, piece.len() as u32, crc32c::crc32c(piece))
+        };
+        let pieces = (0_u64..).step_by(PIECE_BYTES).zip(body.chunks(PIECE_BYTES));
+        self.put_chunks(state, changes, stored, pieces.map(placed));
+        *state.live.entry(at.segment).or_default() += stored.len;
+        if changes.segments.last() != Some(&at.segment) {
+            changes.segments.push(at.segment);
+        }
+        let end = Offset(stored.offset.0 + stored.len);
+        let (of, now_ms) = (self.of(state), state.position.last_now_ms);
+        state
+            .books
+            .came(&mut changes.batch, of, stored.incarnation, stored.offset, end, now_ms);
+        Ok(())
+    }
+
+    /// Puts the rows of the pieces of a body: where each is, how long it is, and its checksum.
+    fn put_chunks(
+        &self,
+        state: &State,
+        changes: &mut Changes,
+        stored: &Stored,
+        pieces: impl Iterator<Item = (Place, u32, u32)>,
+    ) {
+        let (group, generation, incarnation) = (self.group, state.generation, stored.incarnation);
+        let mut end = stored.offset.0;
+        for (place, len, crc32c) in pieces {
+            end += u64::from(len);
             let chunk = Chunk {
                 place,
-                len: piece.len() as u32,
-                crc32c: crc32c::crc32c(piece),
-                ends,
+                len,
+                crc32c,
+                ends: end == stored.offset.0 + stored.len,
                 cuts: Vec::new(),
             };
             let key = Key::Chunk {
                 group,
                 generation,
                 incarnation,
-                end: Offset(offset),
+                end: Offset(end),
             };
             changes.batch.put(key.encode(), chunk.encode());
         }
-        *state.live.entry(at.segment).or_default() += stored.len;
-        if changes.segments.last() != Some(&at.segment) {
-            changes.segments.push(at.segment);
-        }
-        Ok(())
     }
 
     /// Writes the batch; returns the streams that somebody may wait for: what changed in others, such as when they were

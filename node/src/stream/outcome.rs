@@ -109,7 +109,7 @@ pub enum Outcome {
     Snapshot(SnapshotDone),
     /// A step of making or unmaking a fork is done.
     Fork(ForkDone),
-    /// To [`Moved`](super::Moved).
+    /// To [`Moved`](super::Moved); or to a command whose bytes are [`Elsewhere`](super::Elsewhere) and do not count.
     Moved {
         /// Whether the object counts. If not, nothing refers to it, now or ever.
         counts: bool,

@@ -34,6 +34,15 @@ async fn published(server: &Server, offset: u64, blob: &[u8]) {
     assert_eq!(answer.status(), 204, "{:?}", answer.body());
 }
 
+/// A blob of many parts is published at 6, and read back as it was.
+async fn long_blob_comes_back(server: &Server) -> Vec<u8> {
+    let blob: Vec<u8> = (0..300_001_u32).map(|at| (at % 251) as u8).collect();
+    published(server, 6, &blob).await;
+    let back = server.call_at("GET", &at("snapshot", 6), &[], b"").await;
+    assert!(back.body() == &blob, "{} bytes", back.body().len());
+    blob
+}
+
 /// The parts of a multipart answer: their types and contents.
 fn parts(answer: &Response<Bytes>) -> Vec<(String, String)> {
     let kind = header(answer.headers(), "content-type");
@@ -193,10 +202,7 @@ fn a_blob_is_stored_in_parts_and_read_back_whole() {
     };
     with_config(small, async |server: &Server| {
         ten(server).await;
-        let blob: Vec<u8> = (0..300_001_u32).map(|at| (at % 251) as u8).collect();
-        published(server, 6, &blob).await;
-        let back = server.call_at("GET", &at("snapshot", 6), &[], b"").await;
-        assert!(back.body() == &blob, "{} bytes", back.body().len());
+        let blob = long_blob_comes_back(server).await;
         published(server, 10, &blob[..4096]).await;
         let back = server.call_at("GET", &at("snapshot", 10), &[], b"").await;
         assert!(back.body() == &blob[..4096], "{} bytes", back.body().len());
@@ -235,10 +241,7 @@ fn large_bodies_and_parts_go_to_the_cold_store_at_once_and_are_read_back_whole()
     };
     with_config(small, async |server: &Server| {
         ten(server).await;
-        let blob: Vec<u8> = (0..300_001_u32).map(|at| (at % 251) as u8).collect();
-        published(server, 6, &blob).await;
-        let back = server.call_at("GET", &at("snapshot", 6), &[], b"").await;
-        assert!(back.body() == &blob, "{} bytes", back.body().len());
+        long_blob_comes_back(server).await;
         server.append("demo/log", &vec![b'x'; 70_000]).await;
         server.append("demo/log", b"small").await;
         let metrics = server.call_at("GET", "/metrics", &[], b"").await;

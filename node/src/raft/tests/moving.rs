@@ -2,7 +2,7 @@
 
 use storage::memory::MemoryCold;
 
-use super::single::{alone_as, tidy};
+use super::single::{alone_as, tidy, tidy_until};
 use super::*;
 use crate::cold::{Filling, Options, Packed, Put, key_of, next_run};
 use crate::keys::ObjectId;
@@ -113,12 +113,10 @@ fn bytes_that_moved_are_read_as_before_and_the_journal_gets_free() {
             (0, 0, all, 1)
         );
         // openraft purges when it comes to it, and keeps the last ten entries: some 50 KiB.
-        let began = Instant::now();
-        while groups.journal().segments().len() > 3 {
-            assert!(began.elapsed() < Duration::from_secs(20), "what moved takes no room");
-            tidy(&groups).await;
-            rt::sleep(Duration::from_millis(5)).await;
-        }
+        tidy_until(&groups, "what moved takes no room", || {
+            groups.journal().segments().len() <= 3
+        })
+        .await;
         assert!(is_stored(&groups.propose(0, append("s0", b"new"), soon()).await));
         written[0].extend(b"new");
         assert_eq!(groups.view(0).hot_and_cold().hot_streams, 1);

@@ -32,6 +32,16 @@ pub(super) async fn tidy(groups: &Groups) {
     janitor.round().await.unwrap();
 }
 
+/// Again and again: openraft purges when it comes to it, and may have looked before the last flush.
+pub(super) async fn tidy_until(groups: &Groups, what: &str, done: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
+        tidy(groups).await;
+        rt::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[test]
 fn what_is_written_is_read_and_survives_a_restart() {
     run(async {
@@ -198,13 +208,10 @@ fn segments_of_deleted_streams_are_freed_and_others_stay() {
             drop(groups.propose(1, create("other", b""), soon()).await);
         }
         tidy(&groups).await;
-        // openraft purges when it comes to it: it may have looked before the last flush.
-        let began = Instant::now();
-        while groups.status()[1].purged.is_none() {
-            assert!(began.elapsed() < Duration::from_secs(20), "the other log is purged");
-            tidy(&groups).await;
-            rt::sleep(Duration::from_millis(5)).await;
-        }
+        tidy_until(&groups, "the other log is purged", || {
+            groups.status()[1].purged.is_some()
+        })
+        .await;
         tidy(&groups).await;
         tidy(&groups).await;
         let left = groups.journal().segments();
